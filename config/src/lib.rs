@@ -1,0 +1,4 @@
+//! What did the owner ask for?
+
+pub mod types;
+pub use types::*;

@@ -1,0 +1,273 @@
+//! The typed configuration: what is left after every source was read, merged, coerced and validated.
+//!
+//! Every other room works from these types alone. They are plain data, and serialise to JSON and back without loss (that is how
+//! `setup plan` hands the configuration to the steps after it, in a file only root can read).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A value that must not be shown: `Debug` prints `***`. Serialises as itself: whoever writes it out decides who may read.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Secret<T>(pub T);
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Config {
+    /// Keys that may log in as `skerry` by SSH: literal lines, or `github:USER`, `gitlab:USER`, `http(s)://…`, which are fetched once
+    /// there is a network. A key that is removed here is removed from the machine.
+    pub ssh_authorized_keys: Vec<String>,
+    /// Files to write, in each phase, replacing what is there.
+    pub write_files: Vec<WriteFile>,
+    /// The host name; default `skerry-` and the last six digits of the first network interface's hardware address.
+    pub hostname: Option<String>,
+    /// Commands for `sh -c`, before anything else is set up. The first one that fails ends the list.
+    pub init_cmd: Vec<String>,
+    /// Commands for `sh -c`, after files and users are set up, before the network.
+    pub boot_cmd: Vec<String>,
+    /// Commands for `sh -c`, with the network up, before Kubernetes starts.
+    pub run_cmd: Vec<String>,
+    /// The system's own section; `k3os:` is its old name.
+    pub skerry: Skerry,
+    /// Network interfaces, in netplan's version 2 schema. Absent: DHCP on every wired interface.
+    pub network: Option<Network>,
+    /// Further login users.
+    pub users: Vec<User>,
+    /// PEM certificates that are trusted besides Debian's: by downloads, by containerd's pulls, by the whole userland.
+    pub ca_certs: Vec<String>,
+}
+
+/// One file to write.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct WriteFile {
+    /// Encoding of `content`: empty, `b64`/`base64`, `gz`/`gzip`, `gz+b64` (and its spellings).
+    pub encoding: String,
+    /// What to write, encoded.
+    pub content: String,
+    /// `user` or `user:group`, by name or number; empty = root.
+    pub owner: String,
+    /// Where; a relative path is under `/`.
+    pub path: String,
+    /// Octal, as a string; empty = 0644.
+    pub permissions: String,
+}
+
+/// The section `skerry:` (or `k3os:`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Skerry {
+    /// Where cloud metadata comes from.
+    pub data_sources: Vec<String>,
+    /// Kernel modules to load, each with its parameters: `"name param=value"`.
+    pub modules: Vec<String>,
+    /// Kernel parameters: `net.ipv4.ip_forward: 1`.
+    pub sysctls: BTreeMap<String, String>,
+    /// Time servers, used besides those that DHCP names.
+    pub ntp_servers: Vec<String>,
+    /// Name servers, used when neither DHCP nor `network:` names any.
+    pub dns_nameservers: Vec<String>,
+    /// Wi-Fi networks (k3OS's form).
+    pub wifi: Vec<Wifi>,
+    /// Password of `skerry` at consoles: plain, or a crypt(3) hash that begins with `$`.
+    pub password: Option<Secret<String>>,
+    /// The API of a server to join, `https://HOST:6443`.
+    pub server_url: Option<String>,
+    /// The cluster's secret.
+    pub token: Option<Secret<String>>,
+    /// Node labels.
+    pub labels: BTreeMap<String, String>,
+    /// Node taints, `key=value:Effect`.
+    pub taints: Vec<String>,
+    /// Arguments in k3s's words: `server` or `agent` first, then flags.
+    pub k3s_args: Vec<String>,
+    /// Environment of the distribution, the container runtime and logins (proxies, for instance).
+    pub environment: BTreeMap<String, String>,
+    /// For the installer.
+    pub install: Install,
+    /// Which Kubernetes.
+    pub distribution: Distribution,
+    /// Whether a removable medium may bring configuration after the first boot.
+    pub trust_media: bool,
+}
+
+/// Which Kubernetes runs on this machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Distribution {
+    /// The embedded upstream Kubernetes.
+    #[default]
+    Kubernetes,
+    /// None: a machine to log in to.
+    None,
+    /// A stand-in for tests of supervision.
+    Fake,
+}
+
+/// One Wi-Fi network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Wifi {
+    /// Its SSID.
+    pub name: String,
+    /// Its passphrase; empty = open.
+    pub passphrase: Secret<String>,
+}
+
+/// What the installer is to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[allow(clippy::struct_excessive_bools, reason = "these are k3OS's keys")]
+pub struct Install {
+    /// Boot by UEFI even where the installer was booted by BIOS.
+    pub force_efi: bool,
+    /// The disk.
+    pub device: Option<String>,
+    /// Where the installed machine's `config.yaml` comes from.
+    pub config_url: Option<String>,
+    /// Ask nothing.
+    pub silent: bool,
+    /// Where the image comes from, if not from the medium that was booted.
+    pub iso_url: Option<String>,
+    /// Switch off at the end instead of restarting.
+    pub power_off: bool,
+    /// Keep the data partition; replace the system only.
+    pub no_format: bool,
+    /// Say more.
+    pub debug: bool,
+    /// A serial console for the installed machine.
+    pub tty: Option<String>,
+}
+
+/// A further login user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct User {
+    /// Login name, `[a-z_][a-z0-9_-]*`.
+    pub name: String,
+    /// Keys that may log in by SSH; forms as in `ssh_authorized_keys`.
+    pub ssh_authorized_keys: Vec<String>,
+    /// Console password, plain or a crypt(3) hash; absent = none.
+    pub password: Option<Secret<String>>,
+    /// Whether it may become root by `sudo` without a password.
+    pub sudo: bool,
+}
+
+/// Network interfaces: the part of netplan's version 2 schema that this release knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Network {
+    /// Always 2.
+    pub version: u32,
+    /// Wired interfaces, by an id of the owner's choice (the interface's name where there is no `match`).
+    pub ethernets: BTreeMap<String, Interface>,
+    /// Bonds, by interface name. Validated; not in effect in this version.
+    pub bonds: BTreeMap<String, Interface>,
+    /// Bridges, by interface name. Validated; not in effect in this version.
+    pub bridges: BTreeMap<String, Interface>,
+    /// VLANs, by interface name. Validated; not in effect in this version.
+    pub vlans: BTreeMap<String, Interface>,
+    /// Wi-Fi interfaces. Validated; not in effect in this version.
+    pub wifis: BTreeMap<String, Interface>,
+}
+
+/// One interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[allow(clippy::struct_excessive_bools, reason = "these are netplan's keys")]
+pub struct Interface {
+    /// Which device; absent = the one whose name is the id.
+    #[serde(rename = "match")]
+    pub matches: Option<Match>,
+    /// An address by DHCP.
+    pub dhcp4: bool,
+    /// An address by DHCPv6. Validated; not in effect in this version.
+    pub dhcp6: bool,
+    /// Accept router advertisements (SLAAC); absent = the kernel's default, yes.
+    pub accept_ra: Option<bool>,
+    /// Static addresses, `ADDRESS/PREFIX`.
+    pub addresses: Vec<String>,
+    /// Default gateway for IPv4 (netplan's old key; `routes` is the new form).
+    pub gateway4: Option<String>,
+    /// Default gateway for IPv6 (netplan's old key).
+    pub gateway6: Option<String>,
+    /// Name servers of this link.
+    pub nameservers: Nameservers,
+    /// Static routes.
+    pub routes: Vec<Route>,
+    /// Maximum transmission unit, in bytes.
+    pub mtu: Option<u32>,
+    /// Hardware address to set.
+    pub macaddress: Option<String>,
+    /// The boot does not wait for this interface.
+    pub optional: bool,
+    /// Members of a bond or bridge.
+    pub interfaces: Vec<String>,
+    /// A VLAN's tag.
+    pub id: Option<u32>,
+    /// A VLAN's base interface.
+    pub link: Option<String>,
+    /// A bond's or bridge's parameters, by netplan's names.
+    pub parameters: BTreeMap<String, String>,
+    /// Wi-Fi networks, by SSID.
+    #[serde(rename = "access-points")]
+    pub access_points: BTreeMap<String, AccessPoint>,
+}
+
+/// How a device is recognised. All that is given must hold; `name` and `driver` may hold `*` and `?`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Match {
+    /// By kernel name.
+    pub name: Option<String>,
+    /// By hardware address.
+    pub macaddress: Option<String>,
+    /// By driver.
+    pub driver: Option<String>,
+    /// By its path on the bus, as in `/sys/class/net/*/device` (ours, not netplan's).
+    pub path: Option<String>,
+}
+
+/// Name servers of a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Nameservers {
+    /// Their addresses.
+    pub addresses: Vec<String>,
+    /// Domains to search.
+    pub search: Vec<String>,
+}
+
+/// A static route.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Route {
+    /// `default`, or `ADDRESS/PREFIX`.
+    pub to: String,
+    /// The gateway.
+    pub via: Option<String>,
+    /// Lower wins.
+    pub metric: Option<u32>,
+    /// The gateway is on the link though no address says so.
+    #[serde(rename = "on-link")]
+    pub on_link: bool,
+}
+
+/// One Wi-Fi network in netplan's form.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AccessPoint {
+    /// Its passphrase.
+    pub password: Option<Secret<String>>,
+    /// It does not announce itself.
+    pub hidden: bool,
+}

@@ -1,0 +1,1 @@
+//! Which block devices are there, and what is on them?

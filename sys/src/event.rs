@@ -1,0 +1,1 @@
+//! epoll, signalfd, timerfd, pidfd: what PID 1 waits on.

@@ -1,0 +1,1 @@
+//! Files: durable replacement, bounded reading.

@@ -1,0 +1,1 @@
+//! Kernel modules: by name, by alias, for the hardware that is there.

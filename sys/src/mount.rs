@@ -1,0 +1,1 @@
+//! Mounts, and what is mounted.

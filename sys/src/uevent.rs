@@ -1,0 +1,1 @@
+//! The kernel's word that a device came or went.
