@@ -76,7 +76,11 @@ pub struct Record {
 impl Record {
     /// Adds a field.
     pub fn push(&mut self, key: &str, value: impl AsRef<str>) -> &mut Self {
-        self.fields.push(Field { line: 0, key: key.to_owned(), value: value.as_ref().to_owned() });
+        self.fields.push(Field {
+            line: 0,
+            key: key.to_owned(),
+            value: value.as_ref().to_owned(),
+        });
         self
     }
     /// The first value of `key`.
@@ -124,7 +128,10 @@ pub fn decode(format: &'static str, bytes: &[u8]) -> Result<Vec<Record>, Malform
     let mut lines = text.lines().enumerate();
     let first = lines.next().map_or("", |(_, l)| l);
     if first != format!("{format} 1") {
-        return Err(Malformed::Header { format, found: first.chars().take(40).collect() });
+        return Err(Malformed::Header {
+            format,
+            found: first.chars().take(40).collect(),
+        });
     }
     let mut records = vec![];
     let mut current = Record::default();
@@ -139,7 +146,11 @@ pub fn decode(format: &'static str, bytes: &[u8]) -> Result<Vec<Record>, Malform
             continue;
         }
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
-        current.fields.push(Field { line: at + 1, key: key.to_owned(), value: unescape(value) });
+        current.fields.push(Field {
+            line: at + 1,
+            key: key.to_owned(),
+            value: unescape(value),
+        });
     }
     if !current.fields.is_empty() {
         records.push(current);
@@ -173,7 +184,10 @@ mod tests {
     fn refuses_what_is_not_ours() {
         assert!(matches!(decode("skerry-units", b"hello"), Err(Malformed::Header { .. })));
         assert!(matches!(decode("skerry-units", b"skerry-units 2\n"), Err(Malformed::Header { .. })));
-        assert!(matches!(decode("skerry-units", &vec![b'a'; MAX_BYTES + 1]), Err(Malformed::TooLarge { .. })));
+        assert!(matches!(
+            decode("skerry-units", &vec![b'a'; MAX_BYTES + 1]),
+            Err(Malformed::TooLarge { .. })
+        ));
         let many = format!("x 1\n{}", "\n".repeat(MAX_LINES + 1));
         assert!(matches!(decode("x", many.as_bytes()), Err(Malformed::TooLarge { .. })));
     }

@@ -111,7 +111,9 @@ impl Reply {
             }
             Self::Status(m, units) => {
                 head.push("reply", "status");
-                head.push("machine", &m.state).push("uptime", m.uptime.to_string()).push("plan", &m.plan);
+                head.push("machine", &m.state)
+                    .push("uptime", m.uptime.to_string())
+                    .push("plan", &m.plan);
                 for n in &m.notes {
                     head.push("note", n);
                 }
@@ -126,7 +128,10 @@ impl Reply {
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let records = record::decode(FORMAT, bytes)?;
         let Some((head, units)) = records.split_first() else {
-            return Err(Malformed::Missing { record: "a reply", key: "reply" });
+            return Err(Malformed::Missing {
+                record: "a reply",
+                key: "reply",
+            });
         };
         match head.get("reply") {
             Some("accepted") => Ok(Self::Accepted),
@@ -140,7 +145,10 @@ impl Reply {
                 };
                 Ok(Self::Status(machine, units.iter().map(unit_status).collect::<Result<_, _>>()?))
             }
-            _ => Err(Malformed::Missing { record: "a reply", key: "reply" }),
+            _ => Err(Malformed::Missing {
+                record: "a reply",
+                key: "reply",
+            }),
         }
     }
 }
@@ -166,11 +174,19 @@ fn unit_record(u: &UnitStatus) -> Record {
 }
 
 fn unit_status(r: &Record) -> Result<UnitStatus, Malformed> {
-    let need = |key: &'static str| r.get(key).ok_or(Malformed::Missing { record: "a unit's status", key });
+    let need = |key: &'static str| {
+        r.get(key).ok_or(Malformed::Missing {
+            record: "a unit's status",
+            key,
+        })
+    };
     Ok(UnitStatus {
         name: need("unit")?.to_owned(),
         title: r.get("title").unwrap_or_default().to_owned(),
-        state: State::from_word(need("state")?).ok_or(Malformed::Missing { record: "a unit's status", key: "state" })?,
+        state: State::from_word(need("state")?).ok_or(Malformed::Missing {
+            record: "a unit's status",
+            key: "state",
+        })?,
         one_shot: r.get("kind") == Some("one-shot"),
         pid: r.number("pid").and_then(|p| u32::try_from(p).ok()),
         since: r.number("since").unwrap_or(0),
@@ -187,7 +203,12 @@ mod tests {
 
     fn status() -> Reply {
         Reply::Status(
-            Machine { state: "starting".into(), uptime: 1234, plan: "config".into(), notes: vec!["a\nb".into()] },
+            Machine {
+                state: "starting".into(),
+                uptime: 1234,
+                plan: "config".into(),
+                notes: vec!["a\nb".into()],
+            },
             vec![UnitStatus {
                 name: "kubelet".into(),
                 title: "Kubernetes node".into(),

@@ -47,8 +47,16 @@ impl Request {
     /// Reads one.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let records = record::decode(FORMAT, bytes)?;
-        let r = records.first().ok_or(Malformed::Missing { record: "a request", key: "verb" })?;
-        let unit = || r.get("unit").map(str::to_owned).ok_or(Malformed::Missing { record: "a request", key: "unit" });
+        let r = records.first().ok_or(Malformed::Missing {
+            record: "a request",
+            key: "verb",
+        })?;
+        let unit = || {
+            r.get("unit").map(str::to_owned).ok_or(Malformed::Missing {
+                record: "a request",
+                key: "unit",
+            })
+        };
         match r.get("verb") {
             Some("status") => Ok(Self::Status),
             Some("start") => Ok(Self::Start(unit()?)),
@@ -57,8 +65,15 @@ impl Request {
             Some("reboot") => Ok(Self::Reboot),
             Some("poweroff") => Ok(Self::PowerOff),
             Some("reload") => Ok(Self::Reload),
-            Some(other) => Err(Malformed::Field { line: 0, key: "verb".to_owned(), reason: format!("{other:?} is not known here") }),
-            None => Err(Malformed::Missing { record: "a request", key: "verb" }),
+            Some(other) => Err(Malformed::Field {
+                line: 0,
+                key: "verb".to_owned(),
+                reason: format!("{other:?} is not known here"),
+            }),
+            None => Err(Malformed::Missing {
+                record: "a request",
+                key: "verb",
+            }),
         }
     }
 }
@@ -70,7 +85,15 @@ mod tests {
     #[test]
     fn round_trip() {
         use Request::{PowerOff, Reboot, Reload, Restart, Start, Status, Stop};
-        for q in [Status, Start("a".into()), Stop("b".into()), Restart("c".into()), Reboot, PowerOff, Reload] {
+        for q in [
+            Status,
+            Start("a".into()),
+            Stop("b".into()),
+            Restart("c".into()),
+            Reboot,
+            PowerOff,
+            Reload,
+        ] {
             assert_eq!(Request::decode(q.encode().as_bytes()).unwrap(), q);
         }
     }
@@ -78,12 +101,20 @@ mod tests {
     /// The format of version 1, for ever.
     #[test]
     fn golden() {
-        assert_eq!(Request::Stop("kubelet".into()).encode(), "skerry-request 1\n\nverb stop\nunit kubelet\n");
+        assert_eq!(
+            Request::Stop("kubelet".into()).encode(),
+            "skerry-request 1\n\nverb stop\nunit kubelet\n"
+        );
     }
 
     #[test]
     fn refused() {
-        for text in ["", "skerry-request 1\n", "skerry-request 1\n\nverb fly\n", "skerry-request 1\n\nverb stop\n"] {
+        for text in [
+            "",
+            "skerry-request 1\n",
+            "skerry-request 1\n\nverb fly\n",
+            "skerry-request 1\n\nverb stop\n",
+        ] {
             assert!(Request::decode(text.as_bytes()).is_err(), "{text:?}");
         }
     }

@@ -120,7 +120,11 @@ impl Unit {
             after: vec![],
             ready: Ready::Started,
             deadline: None,
-            stop: Stop { scope: Scope::Tree, signal: 15, grace: Duration::from_secs(10) },
+            stop: Stop {
+                scope: Scope::Tree,
+                signal: 15,
+                grace: Duration::from_secs(10),
+            },
             user: None,
             oom_score: 0,
             nofile: None,
@@ -198,7 +202,11 @@ impl Unit {
             }
         }
         r.push("oom-score", self.oom_score.to_string());
-        for (key, n) in [("nofile", self.nofile), ("pids-max", self.pids_max), ("memory-max", self.memory_max)] {
+        for (key, n) in [
+            ("nofile", self.nofile),
+            ("pids-max", self.pids_max),
+            ("memory-max", self.memory_max),
+        ] {
             if let Some(n) = n {
                 r.push(key, n.to_string());
             }
@@ -218,7 +226,11 @@ impl Unit {
         let (mut probe, mut retry, mut every, mut one_shot) = (vec![], false, None, false);
         for f in &record.fields {
             let v = f.value.as_str();
-            let bad = |reason: &str| Malformed::Field { line: f.line, key: f.key.clone(), reason: reason.to_owned() };
+            let bad = |reason: &str| Malformed::Field {
+                line: f.line,
+                key: f.key.clone(),
+                reason: reason.to_owned(),
+            };
             let number = || v.parse::<u64>().map_err(|_| bad("not a whole number"));
             let ms = || number().map(Duration::from_millis);
             let id = || v.parse::<u32>().map_err(|_| bad("not a numeric id"));
@@ -255,7 +267,11 @@ impl Unit {
                 "gid" => gid = Some(id()?),
                 "group" => groups.push(id()?),
                 "oom-score" => {
-                    u.oom_score = v.parse().ok().filter(|s| (-1000..=1000).contains(s)).ok_or_else(|| bad("not between -1000 and 1000"))?;
+                    u.oom_score = v
+                        .parse()
+                        .ok()
+                        .filter(|s| (-1000..=1000).contains(s))
+                        .ok_or_else(|| bad("not between -1000 and 1000"))?;
                 }
                 "nofile" => u.nofile = Some(number()?),
                 "pids-max" => u.pids_max = Some(number()?),
@@ -271,20 +287,36 @@ impl Unit {
         if let Ready::Probe(argv) = &mut u.ready {
             *argv = probe;
             if argv.is_empty() {
-                return Err(Malformed::Missing { record: "a unit", key: "probe" });
+                return Err(Malformed::Missing {
+                    record: "a unit",
+                    key: "probe",
+                });
             }
         }
         u.user = match (uid, gid) {
             (Some(uid), Some(gid)) => Some((uid, gid, groups)),
-            (Some(_), None) => return Err(Malformed::Missing { record: "a unit", key: "gid" }),
+            (Some(_), None) => {
+                return Err(Malformed::Missing {
+                    record: "a unit",
+                    key: "gid",
+                });
+            }
             _ => None,
         };
         let line = record.fields.first().map_or(0, |f| f.line);
         if !is_name(&u.name) {
-            return Err(Malformed::Field { line, key: "unit".to_owned(), reason: format!("{:?} is no unit name", u.name) });
+            return Err(Malformed::Field {
+                line,
+                key: "unit".to_owned(),
+                reason: format!("{:?} is no unit name", u.name),
+            });
         }
         if !u.argv.first().is_some_and(|a| a.starts_with('/')) {
-            return Err(Malformed::Field { line, key: "argv".to_owned(), reason: "the program must be an absolute path".to_owned() });
+            return Err(Malformed::Field {
+                line,
+                key: "argv".to_owned(),
+                reason: "the program must be an absolute path".to_owned(),
+            });
         }
         Ok(u)
     }
@@ -299,7 +331,10 @@ pub fn is_name(name: &str) -> bool {
     let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._@".contains(&b);
     (1..=MAX_NAME).contains(&name.len())
         && name.bytes().all(ok)
-        && name.as_bytes().first().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && name
+            .as_bytes()
+            .first()
+            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 /// Writes a plan.
@@ -320,7 +355,11 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Unit>, Malformed> {
         let u = Unit::from_record(r)?;
         if units.iter().any(|o| o.name == u.name) {
             let line = r.fields.first().map_or(0, |f| f.line);
-            return Err(Malformed::Field { line, key: "unit".to_owned(), reason: format!("{} is there twice", u.name) });
+            return Err(Malformed::Field {
+                line,
+                key: "unit".to_owned(),
+                reason: format!("{} is there twice", u.name),
+            });
         }
         units.push(u);
     }
@@ -346,7 +385,10 @@ mod tests {
 
     fn full() -> Unit {
         Unit {
-            kind: Kind::OneShot { retry: true, every: Some(Duration::from_secs(60)) },
+            kind: Kind::OneShot {
+                retry: true,
+                every: Some(Duration::from_secs(60)),
+            },
             env: vec![("A".into(), "b=c\nd".into())],
             env_file: Some("/etc/environment".into()),
             after: vec!["netd".into()],
@@ -364,7 +406,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let plan = vec![full(), Unit::service("s", "S", &["/s"]), Unit::one_shot("o", "O", &["/o"]).after(&["s", "a.b-c"])];
+        let plan = vec![
+            full(),
+            Unit::service("s", "S", &["/s"]),
+            Unit::one_shot("o", "O", &["/o"]).after(&["s", "a.b-c"]),
+        ];
         assert_eq!(decode(encode(&plan).as_bytes()).unwrap(), plan);
     }
 

@@ -1,0 +1,135 @@
+//! What may a person ask? The command `skerry`: a thin face over the other rooms.
+//!
+//! It answers to several names: `skerry` and `k3os` (its old name), and `reboot`, `poweroff`, `halt`, `shutdown`, which do what
+//! they say. Exit status: 0 done, 1 failed, 2 misuse, 3 refused.
+
+#![allow(clippy::print_stdout, reason = "printing is this program's job")]
+
+mod config;
+mod legacy;
+mod logs;
+mod machine;
+mod power;
+mod status;
+
+use clap::{Parser, Subcommand};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Look after a Skerry machine.
+///
+/// Skerry is an immutable operating system that runs one thing: a Kubernetes node, from one config.yaml. `skerry status` says how
+/// the node is and what it waits for; `skerry config check FILE` says what a configuration would do, on any computer.
+#[derive(Debug, Parser)]
+#[command(name = "skerry", version, max_term_width = 80, infer_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// How the node is: what runs, since when, what waits for what, and why
+    Status {
+        /// One JSON document instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Every service and step of this boot, one a line
+    Services {
+        /// One JSON document instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// The last log lines of a service or step (`skerry services` lists them)
+    Logs(logs::Args),
+    /// Start a service that was stopped
+    Start {
+        /// Its name, as in `skerry services`
+        service: String,
+    },
+    /// Stop a service until it is started again, or the next boot
+    Stop {
+        /// Its name, as in `skerry services`
+        service: String,
+    },
+    /// Stop a service and start it again
+    Restart {
+        /// Its name, as in `skerry services`
+        service: String,
+    },
+    /// Check, explain or print a configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Stop everything and restart the machine; a second time forces it
+    Reboot,
+    /// Stop everything and switch the machine off; a second time forces it
+    Poweroff,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    let name = args
+        .first()
+        .and_then(|a| Path::new(a).file_name())
+        .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let done = match name.as_str() {
+        "reboot" | "poweroff" | "halt" | "shutdown" => power::by_name(&name, args.get(1..).unwrap_or_default()),
+        "k3os" => match legacy::translate(args.get(1..).unwrap_or_default()) {
+            Ok(translated) => run(Cli::parse_from(std::iter::once("k3os".to_owned()).chain(translated))),
+            Err(why) => {
+                eprintln!("k3os: {why}");
+                return ExitCode::from(2);
+            }
+        },
+        _ => run(Cli::parse_from(args)),
+    };
+    match done {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("skerry: {e:#}");
+            if e.downcast_ref::<machine::Refused>().is_some() {
+                ExitCode::from(3)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    use skerry_control::request::Request;
+    match cli.command {
+        Command::Status { json } => status::status(json),
+        Command::Services { json } => status::services(json),
+        Command::Logs(args) => logs::run(&args),
+        Command::Start { service } => machine::order(&Request::Start(service)),
+        Command::Stop { service } => machine::order(&Request::Stop(service)),
+        Command::Restart { service } => machine::order(&Request::Restart(service)),
+        Command::Config(command) => config::run(command),
+        Command::Reboot => machine::order(&Request::Reboot),
+        Command::Poweroff => machine::order(&Request::PowerOff),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// Help fits a console 80 columns wide.
+    #[test]
+    fn help_fits() {
+        fn walk(command: &mut clap::Command) {
+            for line in command.render_long_help().to_string().lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+            for sub in command.get_subcommands_mut() {
+                walk(sub);
+            }
+        }
+        let mut command = Cli::command();
+        command.build();
+        walk(&mut command);
+    }
+}
