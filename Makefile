@@ -1,0 +1,42 @@
+# Skerry's front door. `make help` lists what it does.
+
+# Tools run by images/env: on this machine, or in a Debian 13 builder root where cargo or go is missing or too old.
+CARGO  := images/env cargo
+IMAGES := $(CARGO) run --quiet --profile tool -p skerry-images --bin images --
+TESTS  := $(CARGO) run --quiet --profile tool -p skerry-tests --bin
+OUT    ?= out
+KERNEL ?= cloud
+
+.PHONY: help image run test ci bench check docs size clean
+.DEFAULT_GOAL := help
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+image: ## Build the release into out/: vmlinuz, initrd.img, root.img, manifest.json (KERNEL=cloud|full)
+	@$(IMAGES) image --kernel $(KERNEL) --out $(OUT)
+
+run: image ## Boot it in QEMU to a Ready node and stay on its console (ONCE=1: power off and exit)
+	@$(TESTS) run-node -- $(OUT)
+
+test: ## Every test that this machine can run (REQUIRE=all: a skip is a failure; ONLY=word: some)
+	@$(TESTS) suite -- $(if $(ONLY),--only $(ONLY))
+
+ci: test ## The same
+
+bench: image ## Our figures beside others', in one run
+	@$(TESTS) bench
+
+check: ## Format, lints and the quick tests
+	@$(CARGO) fmt --all -- --check
+	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+	@$(CARGO) test --quiet --workspace
+
+docs: ## Write the generated pages again: config/schema.json, config/REFERENCE.md
+	@UPDATE=1 $(CARGO) test --quiet -p skerry-config
+
+size: image ## What is in the image, by size
+	@$(IMAGES) size --out $(OUT)
+
+clean: ## Remove out/ and target/ (the cache in ~/.cache/skerry stays)
+	rm -rf $(OUT) target
