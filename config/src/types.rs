@@ -193,6 +193,7 @@ pub struct Interface {
     /// An address by DHCPv6. Validated; not in effect in this version.
     pub dhcp6: bool,
     /// Accept router advertisements (SLAAC); absent = the kernel's default, yes.
+    #[serde(rename = "accept-ra", alias = "accept_ra")]
     pub accept_ra: Option<bool>,
     /// Static addresses, `ADDRESS/PREFIX`.
     pub addresses: Vec<String>,
