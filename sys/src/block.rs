@@ -1,1 +1,211 @@
 //! Which block devices are there, and what is on them?
+
+use crate::uevent::{Listener, News};
+use crate::verity::hex;
+use crate::{Doing, Result, file};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A disk or a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The kernel's name: `vda1`.
+    pub name: String,
+    /// `/dev/vda1`.
+    pub path: PathBuf,
+    /// In bytes; 0 for a drive without a medium.
+    pub bytes: u64,
+    /// The name in the partition table, if this is a partition that has one.
+    pub partition_label: Option<String>,
+    /// The number in the partition table, if this is a partition.
+    pub partition: Option<u32>,
+}
+
+/// All disks and partitions the kernel knows now, by name.
+pub fn devices() -> Result<Vec<Device>> {
+    let mut found = vec![];
+    let class = Path::new("/sys/class/block");
+    let entries = match std::fs::read_dir(class) {
+        Ok(entries) => entries,
+        // No driver has registered a disk yet.
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(why) => return Err(why).doing("listing", class.display()),
+    };
+    for entry in entries {
+        let at = entry.doing("listing", class.display())?.path();
+        // A device that goes while it is looked at is as good as gone.
+        let Ok(uevent) = file::read_text(at.join("uevent"), 4096) else {
+            continue;
+        };
+        let size = file::read_text(at.join("size"), 64).unwrap_or_default();
+        found.extend(describe(&uevent, &size));
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// From sysfs's `uevent` and `size` (in 512-byte sectors, always).
+fn describe(uevent: &str, size: &str) -> Option<Device> {
+    let value = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let name = value("DEVNAME")?;
+    Some(Device {
+        name: name.to_owned(),
+        path: Path::new("/dev").join(name),
+        bytes: size.trim().parse().unwrap_or(0u64).saturating_mul(512),
+        partition_label: value("PARTNAME").map(str::to_owned),
+        partition: value("PARTN").and_then(|n| n.parse().ok()),
+    })
+}
+
+/// What an ext2, ext3 or ext4 file system says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ext4 {
+    /// `SKERRY_STATE`.
+    pub label: String,
+    /// As `blkid` writes it.
+    pub uuid: String,
+    /// Unmounted in order, and nothing found wrong since.
+    pub is_clean: bool,
+    /// The journal holds writes that are not yet in place.
+    pub needs_recovery: bool,
+}
+
+/// Where the superblock is, and how much of it is read.
+const EXT4_AT: u64 = 1024;
+const EXT4_BYTES: usize = 1024;
+
+impl Ext4 {
+    /// Reads a superblock (the 1024 bytes at offset 1024); `None` when it is not one.
+    pub fn parse(block: &[u8]) -> Option<Self> {
+        let bytes = |at: usize, length: usize| block.get(at..at + length);
+        let half = |at: usize| Some(u16::from_le_bytes(bytes(at, 2)?.try_into().ok()?));
+        let word = |at: usize| Some(u32::from_le_bytes(bytes(at, 4)?.try_into().ok()?));
+        if half(0x38)? != 0xEF53 {
+            return None;
+        }
+        let label: Vec<u8> = bytes(0x78, 16)?.iter().copied().take_while(|b| *b != 0).collect();
+        let groups: Vec<String> = [(0x68, 4), (0x6C, 2), (0x6E, 2), (0x70, 2), (0x72, 6)]
+            .into_iter()
+            .map(|(at, length)| bytes(at, length).map(hex))
+            .collect::<Option<_>>()?;
+        Some(Self {
+            label: String::from_utf8_lossy(&label).into_owned(),
+            uuid: groups.join("-"),
+            is_clean: half(0x3A)? & 0b11 == 0b01,
+            needs_recovery: word(0x60)? & 0x4 != 0,
+        })
+    }
+}
+
+/// The ext2, ext3 or ext4 file system on a device, if it holds one.
+pub fn ext4(device: &Path) -> Result<Option<Ext4>> {
+    let mut block = [0u8; EXT4_BYTES];
+    match File::open(device).and_then(|f| f.read_exact_at(&mut block, EXT4_AT)) {
+        Ok(()) => Ok(Ext4::parse(&block)),
+        // Too short for a file system, or a drive without a medium.
+        Err(why) if why.kind() == io::ErrorKind::UnexpectedEof || why.raw_os_error() == Some(nix::libc::ENOMEDIUM) => Ok(None),
+        Err(why) => Err(why).doing("reading", device.display()),
+    }
+}
+
+/// Devices whose ext file system has this label. One that cannot be read is left out, with a warning.
+pub fn labelled(label: &str) -> Result<Vec<Device>> {
+    let mut found = vec![];
+    for device in devices()?.into_iter().filter(|d| d.bytes > 0) {
+        match ext4(&device.path) {
+            Ok(Some(fs)) if fs.label == label => found.push(device),
+            Ok(_) => {}
+            Err(why) => tracing::warn!(device = %device.path.display(), %why, "left out: it cannot be read"),
+        }
+    }
+    Ok(found)
+}
+
+/// Asks `find` again after each device event until it answers or `limit` is over (then `None`). Events are shown to `hear` first,
+/// so that drivers can be loaded for them; it is also called with nothing, once, when `patience` is over.
+pub fn wait<T>(
+    listener: &Listener,
+    limit: Duration,
+    patience: Duration,
+    mut hear: impl FnMut(Option<News>),
+    mut find: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let start = Instant::now();
+    let mut told = false;
+    loop {
+        while let Some(news) = listener.next()? {
+            hear(Some(news));
+        }
+        if let Some(found) = find()? {
+            return Ok(Some(found));
+        }
+        let gone = start.elapsed();
+        if gone >= limit {
+            return Ok(None);
+        }
+        if !told && gone >= patience {
+            told = true;
+            hear(None);
+        }
+        let until = if told { limit } else { limit.min(patience) };
+        listener.wait(until.saturating_sub(gone))?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_sysfs() {
+        let partition = describe(
+            "MAJOR=254\nMINOR=3\nDEVNAME=vda3\nDEVTYPE=partition\nPARTN=3\nPARTNAME=root a\n",
+            "8192\n",
+        )
+        .unwrap();
+        assert_eq!(
+            (partition.partition, partition.partition_label.as_deref()),
+            (Some(3), Some("root a"))
+        );
+        assert_eq!((partition.path.to_str(), partition.bytes), (Some("/dev/vda3"), 4 << 20));
+        assert_eq!(describe("MAJOR=1\n", "0"), None);
+    }
+
+    fn superblock() -> Vec<u8> {
+        let mut block = vec![0; 1024];
+        block[0x38..0x3A].copy_from_slice(&0xEF53u16.to_le_bytes());
+        block[0x3A] = 1;
+        block[0x60] = 4;
+        block[0x68..0x78].copy_from_slice(&(0..16).collect::<Vec<u8>>());
+        block[0x78..0x84].copy_from_slice(b"SKERRY_STATE");
+        block
+    }
+
+    #[test]
+    fn reads_an_ext4_superblock() {
+        let found = Ext4::parse(&superblock()).unwrap();
+        assert_eq!(found.label, "SKERRY_STATE");
+        assert_eq!(found.uuid, "00010203-0405-0607-0809-0a0b0c0d0e0f");
+        assert!(found.is_clean && found.needs_recovery);
+        let mut wrong = superblock();
+        wrong[0x3A] = 3;
+        assert!(!Ext4::parse(&wrong).unwrap().is_clean);
+    }
+
+    #[test]
+    fn what_is_not_ext4_is_none() {
+        assert_eq!(Ext4::parse(&[0; 1024]), None);
+        for cut in 0..0x84 {
+            let block = superblock();
+            assert!(Ext4::parse(&block[..cut]).is_none_or(|_| cut >= 0x84));
+        }
+    }
+
+    #[test]
+    fn short_files_hold_nothing() {
+        assert_eq!(ext4(Path::new("/proc/self/comm")).unwrap(), None);
+    }
+}

@@ -1,1 +1,177 @@
 //! Files: durable replacement, bounded reading.
+
+use crate::{Doing, Error, Result};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Replaces (or makes) a file so that after a power cut either the old or the new content is there, whole.
+///
+/// Written beside it, flushed, renamed over it, and the directory flushed. The mode is exact: the umask does not count.
+pub fn replace(path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()> {
+    replace_with(path.as_ref(), bytes, mode, None)
+}
+
+/// As [`replace`], with an owner.
+pub fn replace_owned(path: impl AsRef<Path>, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> Result<()> {
+    replace_with(path.as_ref(), bytes, mode, Some((uid, gid)))
+}
+
+fn replace_with(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> Result<()> {
+    let shown = path.display();
+    let (dir, temporary) = beside(path).doing("writing", &shown)?;
+    let done = write_new(&temporary, bytes, mode, owner)
+        .and_then(|()| rustix::fs::rename(&temporary, path).map_err(io::Error::from))
+        .doing("writing", &shown);
+    if done.is_err() {
+        // The name may not exist; the error that counts is the one above.
+        let _ = std::fs::remove_file(&temporary);
+        return done;
+    }
+    flush_dir(&dir)
+}
+
+/// Flushes a directory, so that the names in it outlive a power cut.
+pub fn flush_dir(dir: &Path) -> Result<()> {
+    rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(rustix::fs::fsync)
+        .doing("flushing", dir.display())
+}
+
+fn beside(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name"))?;
+    let dir = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.new", std::process::id()));
+    let temporary = dir.join(temporary);
+    Ok((dir, temporary))
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let create = || rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
+    let fd = match create() {
+        // Left by a process of the same number that lost its power or its life.
+        Err(rustix::io::Errno::EXIST) => {
+            std::fs::remove_file(path)?;
+            create()?
+        }
+        other => other?,
+    };
+    if let Some((uid, gid)) = owner {
+        rustix::fs::fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+    let mut file = File::from(fd);
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Reads a whole file, and refuses one that is larger than `max` bytes. Works for `/proc` and `/sys`, whose files have no length.
+pub fn read_bounded(path: impl AsRef<Path>, max: usize) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    let mut bytes = vec![];
+    File::open(path)
+        .and_then(|file| file.take(max as u64 + 1).read_to_end(&mut bytes))
+        .doing("reading", path.display())?;
+    if bytes.len() > max {
+        let why = io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {max} bytes"));
+        return Err(Error {
+            doing: "reading",
+            on: path.display().to_string(),
+            source: why,
+        });
+    }
+    Ok(bytes)
+}
+
+/// As [`read_bounded`], as text; bytes that are not UTF-8 become U+FFFD.
+pub fn read_text(path: impl AsRef<Path>, max: usize) -> Result<String> {
+    read_bounded(path, max).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Makes a directory, and its parents (0755), where absent. One that is there keeps its mode.
+pub fn make_dir(path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    let path = path.as_ref();
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        make_dir(parent, 0o755)?;
+    }
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(mode)) {
+        Ok(()) => rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty()).doing("making", path.display()),
+        Err(rustix::io::Errno::EXIST) if path.is_dir() => Ok(()),
+        Err(why) => Err(why).doing("making", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("skerry-file-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn replaces_whole_with_an_exact_mode_and_leaves_nothing_beside() {
+        let dir = scratch("replace");
+        let path = dir.join("config.json");
+        for (content, mode) in [("one", 0o600), ("two", 0o666), ("", 0o4755)] {
+            replace(&path, content.as_bytes(), mode).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, mode);
+        }
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_not_followed() {
+        let dir = scratch("link");
+        std::fs::File::create(dir.join("target")).unwrap();
+        symlink("target", dir.join("name")).unwrap();
+        replace(dir.join("name"), b"x", 0o600).unwrap();
+        assert_eq!(std::fs::metadata(dir.join("target")).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn errors_say_what_was_done_on_what() {
+        let dir = scratch("errors");
+        let missing = dir.join("no/where");
+        let said = replace(&missing, b"", 0o600).unwrap_err().to_string();
+        assert_eq!(
+            said,
+            format!("writing {}: No such file or directory (os error 2)", missing.display())
+        );
+        std::fs::File::create(dir.join("big")).unwrap().write_all(&[0; 11]).unwrap();
+        assert!(
+            read_bounded(dir.join("big"), 10)
+                .unwrap_err()
+                .to_string()
+                .ends_with("larger than 10 bytes")
+        );
+        assert_eq!(read_bounded(dir.join("big"), 11).unwrap().len(), 11);
+    }
+
+    #[test]
+    fn directories_get_their_mode_once() {
+        let dir = scratch("dirs");
+        make_dir(dir.join("etc/kubernetes"), 0o700).unwrap();
+        make_dir(dir.join("etc/kubernetes"), 0o755).unwrap();
+        assert_eq!(std::fs::metadata(dir.join("etc/kubernetes")).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(std::fs::metadata(dir.join("etc")).unwrap().mode() & 0o7777, 0o755);
+    }
+}
