@@ -53,5 +53,6 @@ pub mod machine;
 pub mod module;
 pub mod mount;
 pub mod process;
+pub mod socket;
 pub mod uevent;
 pub mod verity;
