@@ -1,1 +1,14 @@
-//! tests
+//! Does the whole thing work, on a disk, in a machine, through a power cut?
+//!
+//! This room boots the real image in a real machine (QEMU) and looks at it from outside: at its serial console, by SSH, by its power
+//! button. It must never reach into another room: what it knows of the system is what a person can see of it.
+//!
+//! * [`machine`]: one machine: started, watched, asked, cut off.
+//! * [`cases`]: the table of machine tests, each a function over a [`machine::Lab`].
+//! * [`suite`]: the tiers of `make test`, and how their results are counted.
+//! * [`bench`]: the figures of `make bench`.
+//!
+//! Invariants: nothing sleeps where it can wait for an event; every machine has a time limit and dies with whoever started it; what a
+//! failed test saw stays in `target/machine/NAME/`.
+
+pub mod machine;

@@ -1,0 +1,408 @@
+//! One machine: started, watched, asked, cut off.
+//!
+//! ```text
+//! Lab (tools, release, key) + Request ──start──▶ Machine ──▶ serial lines, SSH output, QEMU's events
+//! ```
+//!
+//! QEMU's console is a socket on its standard output, its control line (QMP) one on its standard input: nothing to clean up, and no
+//! name that two runs could share. The machine is killed when its [`Machine`] is dropped, when its time is over, and when the process
+//! that started it dies.
+
+pub mod accel;
+pub mod disk;
+pub mod qmp;
+pub mod release;
+pub mod serial;
+pub mod ssh;
+pub mod tools;
+
+use accel::Accel;
+use anyhow::{Context, Result, bail};
+use qmp::Qmp;
+use release::Release;
+use serde_json::json;
+use serial::{Found, Serial};
+use ssh::{Key, Output, Ssh};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tools::Tools;
+
+/// The hardware address of the first network card.
+pub const MAC: &str = "52:54:00:53:4b:01";
+
+/// What every machine of a run shares.
+#[derive(Debug)]
+pub struct Lab {
+    /// Where programs come from.
+    pub tools: Tools,
+    /// The release under test.
+    pub release: Release,
+    /// What runs the guest's instructions.
+    pub accel: Accel,
+    /// The key that may log in.
+    pub key: Key,
+    /// Folders of machines, one each, by name.
+    pub artifacts: PathBuf,
+    scratch: PathBuf,
+}
+
+/// One machine to start.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Its name, and that of its folder.
+    pub name: String,
+    /// Memory, in MiB.
+    pub memory: u32,
+    /// The root image, if not the release's.
+    pub root: Option<PathBuf>,
+    /// The root hash to give, if not the release's.
+    pub roothash: Option<String>,
+    /// The data disk; none: a live boot.
+    pub data: Option<PathBuf>,
+    /// The data disk cannot be written.
+    pub data_is_read_only: bool,
+    /// More words for the kernel command line.
+    pub words: Vec<String>,
+    /// The hardware clock, `2027-09-17T10:00:00`; none: now.
+    pub clock: Option<String>,
+    /// The first three numbers of the network's addresses.
+    pub network: String,
+    /// A restart starts the machine again instead of ending it.
+    pub restarts: bool,
+    /// It is killed after this.
+    pub limit: Duration,
+}
+
+impl Request {
+    /// A machine with the defaults: 1 GiB, no data disk, `10.0.2.0/24`, ended by a restart, ten minutes.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            memory: 1024,
+            root: None,
+            roothash: None,
+            data: None,
+            data_is_read_only: false,
+            words: vec![],
+            clock: None,
+            network: "10.0.2".to_owned(),
+            restarts: false,
+            limit: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A running machine.
+#[derive(Debug)]
+pub struct Machine {
+    /// Its console.
+    pub serial: Serial,
+    /// QEMU's control line.
+    pub qmp: Qmp,
+    /// Its folder: console log and disks.
+    pub dir: PathBuf,
+    /// Its SSH port on 127.0.0.1.
+    pub ssh_port: u16,
+    /// Its API server's port on 127.0.0.1.
+    pub api_port: u16,
+    keyboard: UnixStream,
+    child: Arc<Mutex<Child>>,
+    scratch: PathBuf,
+    ssh: Option<Ssh>,
+    over: Sender<()>,
+}
+
+impl Lab {
+    /// Finds all that is needed.
+    pub fn open() -> Result<Self> {
+        Self::with(Release::read()?)
+    }
+
+    /// The same over a given release.
+    pub fn with(release: Release) -> Result<Self> {
+        let tools = Tools::find()?;
+        let scratch = std::env::temp_dir().join(format!("skerry-{}", std::process::id()));
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&scratch)
+            .with_context(|| format!("creating {}", scratch.display()))?;
+        let accel = Accel::find(&tools, &release, &scratch)?;
+        let key = Key::make(&tools, &scratch, "key")?;
+        Ok(Self {
+            tools,
+            release,
+            accel,
+            key,
+            artifacts: release::target().join("machine"),
+            scratch,
+        })
+    }
+
+    /// The folder of a machine, made if it is not there.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.artifacts.join(name);
+        fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+        Ok(dir)
+    }
+
+    /// Makes a data disk in the folder of machine `name`.
+    pub fn data_disk(&self, name: &str, seed: &disk::Seed, mebibytes: u32) -> Result<PathBuf> {
+        let path = self.folder(name)?.join("data.img");
+        seed.make(&self.tools, &path, mebibytes)?;
+        Ok(path)
+    }
+
+    /// Starts a machine.
+    pub fn start(&self, request: &Request) -> Result<Machine> {
+        let dir = self.folder(&request.name)?;
+        let (console, qemu_console) = UnixStream::pair().context("making a console line")?;
+        let (control, qemu_control) = UnixStream::pair().context("making a control line")?;
+        let mut command = self.tools.bound(&self.command(request)?);
+        let log = dir.join("qemu.log");
+        command.stdin(OwnedFd::from(qemu_control)).stdout(OwnedFd::from(qemu_console));
+        command.stderr(File::create(&log).with_context(|| format!("creating {}", log.display()))?);
+        let started = Instant::now();
+        let child = Arc::new(Mutex::new(command.spawn().context("starting QEMU")?));
+        drop(command); // and with it our copies of QEMU's ends
+        let keyboard = console.try_clone().context("copying the console line")?;
+        let serial = Serial::read(console, &dir.join("serial.log"), started)?;
+        let over = limit(child.clone(), request.limit);
+        let qemu_said = || format!("starting QEMU: {}", fs::read_to_string(&log).unwrap_or_default().trim());
+        let mut qmp = Qmp::open(control).with_context(qemu_said)?;
+        let table = qmp.monitor("info usernet")?;
+        let port = |guest| forwarded(&table, guest).with_context(|| format!("reading the forwarded ports of {table:?}"));
+        let (ssh_port, api_port) = (port(22)?, port(6443)?);
+        Ok(Machine {
+            serial,
+            qmp,
+            dir,
+            ssh_port,
+            api_port,
+            keyboard,
+            child,
+            scratch: self.scratch.clone(),
+            ssh: None,
+            over,
+        })
+    }
+
+    fn command(&self, request: &Request) -> Result<std::process::Command> {
+        let drive = |id: &str, path: &Path, read_only: bool| {
+            let path = path.display().to_string().replace(',', ",,");
+            let read_only = if read_only { "on" } else { "off" };
+            [
+                "-drive".to_owned(),
+                format!("if=none,id={id},format=raw,readonly={read_only},file={path}"),
+                "-device".into(),
+                format!("virtio-blk-pci,drive={id}"),
+            ]
+        };
+        let net = &request.network;
+        let mut command = self.tools.qemu()?;
+        command
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-smp", "2"])
+            .args(self.accel.arguments());
+        command.args(["-m", &request.memory.to_string()]);
+        command.args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"]);
+        command.args(["-chardev", "socket,id=console,fd=1", "-serial", "chardev:console"]);
+        command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+        command.arg("-netdev").arg(format!(
+            "user,id=net,net={net}.0/24,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:0-:6443"
+        ));
+        command.arg("-device").arg(format!("virtio-net-pci,netdev=net,mac={MAC},romfile="));
+        command
+            .arg("-kernel")
+            .arg(self.release.kernel())
+            .arg("-initrd")
+            .arg(self.release.initrd());
+        command.args(drive("root", request.root.as_deref().unwrap_or(&self.release.root()), true));
+        if let Some(data) = &request.data {
+            command.args(drive("data", data, request.data_is_read_only));
+        }
+        let roothash = request.roothash.clone().map_or_else(|| self.release.roothash(), Ok)?;
+        let mut words = format!(
+            "console=ttyS0 skerry.root=/dev/vda skerry.roothash={roothash} skerry.hashoff={} panic=5",
+            self.release.hashoff()?
+        );
+        for word in &request.words {
+            words.push(' ');
+            words.push_str(word);
+        }
+        command.arg("-append").arg(words);
+        if let Some(clock) = &request.clock {
+            command.args(["-rtc", &format!("base={clock}")]);
+        }
+        if !request.restarts {
+            command.arg("-no-reboot");
+        }
+        Ok(command)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.scratch); // a folder of temporary files
+    }
+}
+
+/// Kills the machine when its time is over, unless it ended before.
+fn limit(child: Arc<Mutex<Child>>, limit: Duration) -> Sender<()> {
+    let (over, ended) = channel::<()>();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill(); // it may end by itself just now
+        }
+    });
+    over
+}
+
+/// The host's port that leads to `guest` in the table that QEMU prints.
+fn forwarded(table: &str, guest: u16) -> Option<u16> {
+    let lines = table.lines().filter(|l| l.contains("HOST_FORWARD"));
+    let words = |l: &str| l.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let line = lines.map(words).find(|w| w.get(5) == Some(&guest.to_string()))?;
+    line.get(3)?.parse().ok()
+}
+
+impl Machine {
+    /// Waits for words on the console, from the machine's start on.
+    pub fn wait(&self, words: &str, within: Duration) -> Result<Found> {
+        self.serial.wait_any(&[words], 0, within)
+    }
+
+    /// The login of user `skerry`, opened if it is not open.
+    pub fn ssh(&mut self, lab: &Lab) -> Result<&Ssh> {
+        if self.ssh.is_none() {
+            self.ssh = Some(self.login(lab, "skerry", Duration::from_secs(90))?);
+        }
+        self.ssh.as_ref().context("logging in by SSH")
+    }
+
+    /// A login of any user.
+    pub fn login(&self, lab: &Lab, user: &str, within: Duration) -> Result<Ssh> {
+        Ssh::login(&lab.tools, &self.scratch, self.ssh_port, user, &lab.key, &self.serial, within)
+    }
+
+    /// Forgets the open login: the machine was restarted.
+    pub fn forget_login(&mut self) {
+        self.ssh = None;
+    }
+
+    /// Runs a script as root, which must end with 0, and returns what it printed.
+    pub fn root(&mut self, lab: &Lab, script: &str) -> Result<String> {
+        self.root_within(lab, script, Duration::from_secs(60))
+    }
+
+    /// The same with a time limit of its own.
+    pub fn root_within(&mut self, lab: &Lab, script: &str, within: Duration) -> Result<String> {
+        self.ssh(lab)?
+            .root(script, within)?
+            .ok()
+            .with_context(|| format!("running {:?} as root", first_line(script)))
+    }
+
+    /// Runs a line as typed by user `skerry`.
+    pub fn typed(&mut self, lab: &Lab, line: &str) -> Result<Output> {
+        self.ssh(lab)?.typed(line, Duration::from_secs(60))
+    }
+
+    /// Types a line at the console.
+    pub fn type_line(&mut self, line: &str) -> Result<()> {
+        self.type_bytes(format!("{line}\r").as_bytes())
+    }
+
+    /// Types bytes at the console.
+    pub fn type_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.keyboard.write_all(bytes).context("typing at the console")
+    }
+
+    /// Another end of the console to type at.
+    pub fn keyboard(&self) -> Result<UnixStream> {
+        self.keyboard.try_clone().context("copying the console line")
+    }
+
+    /// Presses the power button.
+    pub fn power_button(&mut self) -> Result<()> {
+        self.qmp.run("system_powerdown", &json!({})).map(drop)
+    }
+
+    /// Waits until the machine has switched itself off.
+    pub fn wait_end(&mut self, within: Duration) -> Result<()> {
+        if !self.serial.wait_end(within) {
+            bail!(
+                "waiting for the machine to end: {} s went by; last lines:\n{}",
+                within.as_secs(),
+                self.serial.last_lines(15)
+            );
+        }
+        Ok(())
+    }
+
+    /// Cuts the power.
+    pub fn cut(&mut self) {
+        self.ssh = None;
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = child.kill(); // it may have ended by itself
+        let _ = child.wait();
+    }
+
+    /// Fetches the services' logs into the machine's folder, as far as the machine still answers.
+    pub fn keep_logs(&mut self, lab: &Lab) {
+        let pack =
+            "cd /; skerry status > /run/skerry/status.txt 2>&1; tar -czf - run/skerry/status.txt var/log/skerry 2>/dev/null | base64";
+        let login = |m: &Self| m.login(lab, "skerry", Duration::from_secs(10));
+        let packed = match self
+            .ssh
+            .take()
+            .map_or_else(|| login(self), Ok)
+            .and_then(|s| s.root(pack, Duration::from_secs(40)))
+        {
+            Ok(out) => out.out,
+            Err(_) => return, // a machine that does not answer is what is being reported
+        };
+        let mut decode = std::process::Command::new("base64");
+        decode.arg("-d").stdin(std::process::Stdio::piped());
+        if let Ok(file) = File::create(self.dir.join("logs.tar.gz")) {
+            if let Ok(mut child) = decode.stdout(file).spawn() {
+                let _ = child.stdin.take().map(|mut i| i.write_all(packed.as_bytes())); // best effort, as all here
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.cut();
+        let _ = self.over.send(()); // its time keeper may have ended
+    }
+}
+
+fn first_line(script: &str) -> &str {
+    script.trim().lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::forwarded;
+
+    #[test]
+    fn forwarded_ports_are_read() {
+        let table = "Hub -1 (net):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n\
+                     \x20 TCP[HOST_FORWARD]  12       127.0.0.1 40331       10.0.2.15  6443     0     0\r\n\
+                     \x20 TCP[HOST_FORWARD]  11       127.0.0.1 43217       10.0.2.15    22     0     0\r\n";
+        assert_eq!(
+            (forwarded(table, 22), forwarded(table, 6443), forwarded(table, 80)),
+            (Some(43217), Some(40331), None)
+        );
+    }
+}
