@@ -1,26 +1,54 @@
 //! The short-lived helpers of a boot: each looks, decides, does one thing, and ends.
+#![allow(clippy::print_stdout, reason = "the plan and the banner are what these programs are asked for")]
 
-use std::process::ExitCode;
-
+mod apply;
+mod authorized;
+mod banner;
+mod boot;
+mod clock;
+mod coldplug;
+mod command;
+mod confirm;
+mod facts;
+mod keys;
 mod kube;
+mod lines;
+mod local_start;
+mod network_state;
+mod plan;
+mod root;
+mod sources;
 mod storage;
+mod store;
+
+use anyhow::{Context, Result, bail};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match dispatch(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e:#}");
+        Err(why) => {
+            eprintln!("{why:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn dispatch(args: &[String]) -> anyhow::Result<()> {
-    let (verb, rest) = args.split_first().ok_or_else(|| anyhow::anyhow!("reading the arguments: no sub-command given"))?;
+fn dispatch(args: &[String]) -> Result<()> {
+    let (verb, rest) = args.split_first().context("reading the arguments: no sub-command given")?;
     match verb.as_str() {
         "storage" => storage::run(),
+        "plan" => plan::run(rest),
+        "apply" => apply::run(rest),
+        "command" => command::run(rest),
+        "keys" => keys::run(),
+        "clock" => clock::run(rest),
+        "coldplug" => coldplug::run(),
+        "local-start" => local_start::run(),
+        "confirm" => confirm::run(),
+        "banner" => banner::run(rest),
         "kube" => kube::run(rest),
-        other => anyhow::bail!("reading the arguments: setup has no sub-command {other:?}"),
+        other => bail!("reading the arguments: setup has no sub-command {other:?}"),
     }
 }

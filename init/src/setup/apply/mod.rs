@@ -1,0 +1,137 @@
+//! `setup apply boot|runtime`: the settings, step by step. A step that fails is named, and the rest goes on.
+
+mod accounts;
+mod certificates;
+mod environment;
+mod hostkeys;
+mod identity;
+mod issue;
+mod kernel;
+pub mod logins;
+mod password;
+mod sshd;
+mod time;
+mod users;
+mod write_files;
+
+pub use issue::write as write_issue;
+
+use crate::facts::Facts;
+use crate::root::Root;
+use anyhow::{Context, Result, bail};
+use skerry_config::types::Config;
+
+/// Where `setup plan` leaves the configuration; root's alone, since it holds the secrets.
+pub const CONFIG: &str = "/run/skerry/config.json";
+
+/// What every step works from.
+pub struct Settings {
+    /// Where `/` is.
+    pub root: Root,
+    /// What the owner asked for.
+    pub config: Config,
+    /// What is known of the machine.
+    pub facts: Facts,
+}
+
+impl Settings {
+    /// Reads what `setup plan` decided on.
+    pub fn read(root: Root) -> Result<Self> {
+        let config = read_config(&root)?;
+        let facts = Facts::read(&root)?;
+        Ok(Self { root, config, facts })
+    }
+}
+
+/// The configuration that this boot runs with.
+pub fn read_config(root: &Root) -> Result<Config> {
+    let bytes = skerry_sys::file::read_bounded(root.at(CONFIG), 64 << 20)?;
+    serde_json::from_slice(&bytes).with_context(|| format!("reading {CONFIG}: run `setup plan` first"))
+}
+
+/// When the steps run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the network.
+    Boot,
+    /// With the network, before Kubernetes.
+    Runtime,
+}
+
+/// What one step could not do; empty if it did all.
+pub type Failures = Vec<anyhow::Error>;
+
+type Step = (&'static str, fn(&Settings) -> Failures);
+
+const BOOT: &[Step] = &[
+    ("clock", time::floor),
+    ("modules", kernel::modules),
+    ("sysctls", kernel::sysctls),
+    ("hostname", identity::hostname),
+    ("machine-id", identity::machine_id),
+    ("ca_certs", certificates::apply),
+    ("directories", time::directories),
+    ("users", users::apply),
+    ("SSH host keys", hostkeys::apply),
+    ("sshd", sshd::apply),
+    ("ssh_authorized_keys", logins::apply),
+    ("ntp_servers", time::servers),
+    ("environment", environment::apply),
+    ("issue", issue::apply),
+    ("write_files", write_files::apply),
+];
+
+/// k3OS's runtime phase does these once more: `boot_cmd` may have brought what was missing.
+const RUNTIME: &[Step] = &[
+    ("modules", kernel::modules),
+    ("sysctls", kernel::sysctls),
+    ("ca_certs", certificates::apply),
+    ("users", users::apply),
+    ("ssh_authorized_keys", logins::apply),
+    ("environment", environment::apply),
+    ("write_files", write_files::apply),
+];
+
+/// `setup apply PHASE`.
+pub fn run(args: &[String]) -> Result<()> {
+    let phase = match args {
+        [word] if word == "boot" => Phase::Boot,
+        [word] if word == "runtime" => Phase::Runtime,
+        _ => bail!("reading the arguments: expected `setup apply boot` or `setup apply runtime`"),
+    };
+    perform(&Settings::read(Root::system())?, phase)
+}
+
+/// Takes every step of a phase.
+pub fn perform(settings: &Settings, phase: Phase) -> Result<()> {
+    let steps = if phase == Phase::Boot { BOOT } else { RUNTIME };
+    let mut failed = vec![];
+    for (name, step) in steps {
+        let failures = step(settings);
+        for failure in &failures {
+            eprintln!("{name}: {failure:#}");
+        }
+        if !failures.is_empty() {
+            failed.push(*name);
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "applying the settings: {} not wholly done, the rest is (`skerry logs apply-{}` says more)",
+        failed.join(", "),
+        phase.word()
+    )
+}
+
+impl Phase {
+    fn word(self) -> &'static str {
+        if self == Self::Boot { "boot" } else { "runtime" }
+    }
+}
+
+/// A step of which one thing can fail.
+fn one(result: Result<()>) -> Failures {
+    result.err().into_iter().collect()
+}

@@ -1,0 +1,276 @@
+//! The units of one boot: what runs, and what waits for what.
+
+use crate::authorized;
+use crate::facts::Facts;
+use skerry_config::types::Config;
+use skerry_control::unit::{Kind, Ready, Scope, Unit};
+use std::time::Duration;
+
+const SETUP: &str = "/usr/lib/skerry/setup";
+/// Written by `apply boot`; read by what may need a proxy.
+const ENVIRONMENT: &str = "/etc/environment";
+/// How long the owner's commands may take before they are ended and named.
+const COMMANDS: Duration = Duration::from_secs(15 * 60);
+
+/// Everything for PID 1 to run, in the order a person would tell it. The order has no other meaning: `after` decides.
+pub fn units(config: &Config, facts: &Facts, distribution: &skerry_distribution::Plan) -> Vec<Unit> {
+    let mut units = settings(config);
+    units.extend(services(config));
+    units.extend(facts.consoles.iter().map(|tty| getty(tty)));
+    units.extend(owners_last_words(config));
+    units.extend(distribution.units.iter().cloned());
+    units.extend(reports(facts, distribution.ready.as_deref()));
+    units
+}
+
+/// What makes the machine the owner's, before anything that could be seen from outside.
+fn settings(config: &Config) -> Vec<Unit> {
+    let mut units = vec![];
+    units.extend(commands("init", "Commands of init_cmd", &config.init_cmd, &[]));
+    units.push(Unit {
+        deadline: Some(Duration::from_secs(120)),
+        ..helper("apply-boot", "Settings", &["apply", "boot"]).after(&["init-cmd"])
+    });
+    units.extend(commands("boot", "Commands of boot_cmd", &config.boot_cmd, &["apply-boot"]));
+    units
+}
+
+/// What runs beside Kubernetes, or without it.
+fn services(config: &Config) -> Vec<Unit> {
+    let set_up = ["apply-boot", "boot-cmd"];
+    let mut units = vec![
+        // Links by id and permissions of devices. Nothing waits for it.
+        Unit {
+            ready: Ready::Notify,
+            quiet: true,
+            ..Unit::service("udevd", "Device links", &["/usr/lib/systemd/systemd-udevd"]).after(&["apply-boot"])
+        },
+        quiet(helper("coldplug", "Drivers for the hardware found", &["coldplug"]).after(&["apply-boot"])),
+        quiet(
+            Unit::one_shot(
+                "udev-trigger",
+                "Devices found before udevd",
+                &["/usr/bin/udevadm", "trigger", "--action=add"],
+            )
+            .after(&["udevd", "coldplug"]),
+        ),
+        Unit {
+            ready: Ready::Notify,
+            deadline: Some(Duration::from_secs(40)),
+            ..Unit::service("netd", "Network", &["/usr/lib/skerry/netd"]).after(&set_up)
+        },
+    ];
+    let mut sshd = Unit::service("sshd", "Login by SSH", &["/usr/sbin/sshd", "-D", "-e"]).after(&set_up);
+    // Who is logged in stays logged in when it is restarted.
+    sshd.stop.scope = Scope::MainOnly;
+    units.push(sshd);
+    units.push(Unit::service("chronyd", "Time", &["/usr/sbin/chronyd", "-d"]).after(&["netd"]));
+    units.push(Unit {
+        deadline: Some(Duration::from_secs(90)),
+        ..helper("clock", "A sane clock", &["clock", "wait"]).after(&["netd", "chronyd"])
+    });
+    units.push(quiet(Unit {
+        kind: Kind::OneShot {
+            retry: false,
+            every: Some(Duration::from_secs(600)),
+        },
+        ..helper("clock-save", "The clock's floor for the next boot", &["clock", "save"]).after(&["clock"])
+    }));
+    if authorized::any_remote(config) {
+        units.push(Unit {
+            kind: Kind::OneShot { retry: true, every: None },
+            env_file: Some(ENVIRONMENT.to_owned()),
+            ..helper("ssh-keys", "SSH keys from the network", &["keys"]).after(&["netd"])
+        });
+    }
+    units
+}
+
+/// k3OS's runtime phase: with the network, before Kubernetes.
+fn owners_last_words(config: &Config) -> Vec<Unit> {
+    let again = helper("apply-runtime", "Settings, with the network", &["apply", "runtime"]).after(&["netd"]);
+    let mut units = vec![Unit {
+        deadline: Some(Duration::from_secs(120)),
+        ..again
+    }];
+    units.extend(commands("run", "Commands of run_cmd", &config.run_cmd, &["apply-runtime"]));
+    let mut local = helper("local-start", "Scripts of /etc/local.d", &["local-start"]).after(&["run-cmd", "apply-runtime"]);
+    local.deadline = Some(COMMANDS);
+    local.env_file = Some(ENVIRONMENT.to_owned());
+    local.stop.scope = Scope::MainOnly;
+    units.push(quiet(local));
+    units
+}
+
+/// What tells people, and the next boot, how this one went.
+fn reports(facts: &Facts, ready: Option<&str>) -> Vec<Unit> {
+    let rest = ["banner", "sshd", "apply-runtime", "run-cmd", "local-start"];
+    let done = ready.map_or_else(|| rest.to_vec(), |unit| vec!["banner", unit]);
+    let mut units = vec![
+        quiet(helper("banner", "How to log in", &["banner"]).after(&["netd", "sshd"])),
+        quiet(helper("banner-ready", "The machine is ready", &["banner", "ready"]).after(&done)),
+    ];
+    // A plan from the last good configuration proves nothing about the one on disk, and RAM keeps nothing.
+    if facts.plan == "config" && facts.mode != "live" {
+        units.push(quiet(Unit {
+            kind: Kind::OneShot { retry: true, every: None },
+            ..helper("confirm", "This configuration is good", &["confirm"]).after(&done)
+        }));
+    }
+    units
+}
+
+fn getty(tty: &str) -> Unit {
+    let terminal = if tty.starts_with("tty") && tty.as_bytes().get(3).is_some_and(u8::is_ascii_digit) {
+        "linux"
+    } else {
+        "vt220"
+    };
+    let argv = [
+        "/usr/sbin/agetty",
+        "--noclear",
+        "--noreset",
+        "--keep-baud",
+        "115200,57600,38400,9600",
+        "-",
+        terminal,
+    ];
+    let mut unit =
+        Unit::service(&format!("getty-{}", tty.to_ascii_lowercase()), &format!("Login on {tty}"), &argv).after(&["apply-boot", "boot-cmd"]);
+    unit.tty = Some(format!("/dev/{tty}"));
+    unit.env = vec![("TERM".to_owned(), terminal.to_owned())];
+    quiet(unit)
+}
+
+fn commands(phase: &str, title: &str, list: &[String], after: &[&str]) -> Option<Unit> {
+    if list.is_empty() {
+        return None;
+    }
+    let mut unit = helper(&format!("{phase}-cmd"), title, &["command", phase]).after(after);
+    unit.deadline = Some(COMMANDS);
+    unit.env_file = Some(ENVIRONMENT.to_owned());
+    // What a command leaves running is the owner's.
+    unit.stop.scope = Scope::MainOnly;
+    Some(unit)
+}
+
+fn helper(name: &str, title: &str, args: &[&str]) -> Unit {
+    let words: Vec<&str> = std::iter::once(SETUP).chain(args.iter().copied()).collect();
+    Unit::one_shot(name, title, &words)
+}
+
+fn quiet(unit: Unit) -> Unit {
+    Unit { quiet: true, ..unit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::golden;
+    use skerry_config::types::{Distribution, User};
+    use skerry_control::unit::{circle, decode, encode};
+
+    fn facts(mode: &str) -> Facts {
+        Facts {
+            mode: mode.into(),
+            plan: "config".into(),
+            consoles: vec!["tty1".into(), "ttyS0".into()],
+            ..Facts::default()
+        }
+    }
+
+    /// Stands in for the real one, whose plans have golden files of their own.
+    fn distribution() -> skerry_distribution::Plan {
+        let unit = Unit::service("kubelet", "Kubernetes node", &["/usr/bin/kubelet"]).after(&["apply-runtime", "run-cmd", "clock", "netd"]);
+        let ready = Unit::one_shot("kube-ready", "Node Ready", &["/usr/bin/true"]).after(&["kubelet"]);
+        skerry_distribution::Plan {
+            units: vec![unit, ready],
+            ready: Some("kube-ready".into()),
+            ..Default::default()
+        }
+    }
+
+    fn full() -> Config {
+        let mut c = Config {
+            init_cmd: vec!["a".into()],
+            boot_cmd: vec!["b".into()],
+            run_cmd: vec!["c".into()],
+            ..Config::default()
+        };
+        c.ssh_authorized_keys = vec!["ssh-ed25519 AAAA me".into(), "github:me".into()];
+        c
+    }
+
+    fn check(name: &str, units: &[Unit]) {
+        assert_eq!(circle(units), Vec::<String>::new(), "{name}");
+        let text = encode(units);
+        assert_eq!(decode(text.as_bytes()).unwrap(), units, "{name}");
+        golden(&format!("boot/{name}.units"), &text);
+    }
+
+    #[test]
+    fn golden_boots() {
+        let none = Config {
+            skerry: skerry_config::types::Skerry {
+                distribution: Distribution::None,
+                ..Default::default()
+            },
+            ..Config::default()
+        };
+        check("empty", &units(&Config::default(), &facts("disk"), &distribution()));
+        check("full-k3os", &units(&full(), &facts("disk"), &distribution()));
+        check("none", &units(&none, &facts("disk"), &skerry_distribution::Plan::default()));
+        check("live", &units(&Config::default(), &facts("live"), &distribution()));
+    }
+
+    #[test]
+    fn a_last_good_boot_confirms_nothing() {
+        let last_good = Facts {
+            plan: "last-good".into(),
+            ..facts("disk")
+        };
+        let units = units(&Config::default(), &last_good, &distribution());
+        assert!(units.iter().all(|u| u.name != "confirm"));
+    }
+
+    #[test]
+    fn further_users_keys_are_fetched_too() {
+        let user = User {
+            name: "ops".into(),
+            ssh_authorized_keys: vec!["gitlab:ops".into()],
+            ..User::default()
+        };
+        let config = Config {
+            users: vec![user],
+            ..Config::default()
+        };
+        assert!(units(&config, &facts("disk"), &distribution()).iter().any(|u| u.name == "ssh-keys"));
+    }
+
+    /// Nothing may hold up a login but the settings and the owner's own commands.
+    #[test]
+    fn logins_wait_for_little() {
+        for u in units(&full(), &facts("disk"), &distribution()) {
+            if u.name == "sshd" || u.name.starts_with("getty-") {
+                assert_eq!(u.after, ["apply-boot", "boot-cmd"], "{}", u.name);
+            }
+        }
+    }
+
+    /// The real adapter's units wait for units that are in the plan, or may be absent from it.
+    #[test]
+    fn the_embedded_kubernetes_fits_in() {
+        let plan = skerry_distribution::plan(&full(), &facts("disk").for_distribution());
+        let units = units(&full(), &facts("disk"), &plan);
+        assert_eq!(circle(&units), Vec::<String>::new());
+        let names: Vec<&str> = units.iter().map(|u| u.name.as_str()).collect();
+        let unknown: Vec<_> = units
+            .iter()
+            .flat_map(|u| u.after.iter())
+            .filter(|a| !names.contains(&a.as_str()))
+            .collect();
+        assert!(unknown.is_empty() || plan.units.is_empty(), "{unknown:?}");
+        let twice: Vec<_> = names.iter().filter(|n| names.iter().filter(|m| m == n).count() > 1).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
+}
