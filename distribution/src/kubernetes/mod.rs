@@ -1,20 +1,89 @@
-//! The embedded upstream Kubernetes: one supervised unit a component.
+//! The embedded upstream Kubernetes: one server, each component a unit of its own.
+//!
+//! | file | decides |
+//! |---|---|
+//! | [`settings`] | what the configuration asks for, from [`arguments`] (k3s's words), [`node`] and [`cidr`] |
+//! | [`units`] | what runs, and what waits for what |
+//! | [`argv`] | command lines |
+//! | [`files`] | configuration files |
+//! | [`certs`] | which certificates are to be reissued |
+//! | [`manifests`], [`coredns`] | what is put into the cluster |
+//! | [`address`] | which address is the node's |
+//! | [`token`] | the bootstrap token |
+//! | [`images`] | which image archives are to be imported |
+//! | [`kubeconfig`], [`base64`] | what is read from kubeconfigs and changed in them |
+//! | [`labels`] | what of the Node object is to be changed |
+
+pub mod address;
+pub mod arguments;
+pub mod argv;
+pub mod base64;
+pub mod certs;
+pub mod cidr;
+mod coredns;
+pub mod files;
+pub mod images;
+pub mod kubeconfig;
+pub mod labels;
+pub mod manifests;
+pub mod node;
+pub mod paths;
+pub mod settings;
+pub mod token;
+mod units;
+
+pub use settings::{Settings, settings};
+
 use crate::{Facts, Plan};
 use skerry_config::types::Config;
-use std::net::IpAddr;
-
-/// Plans one server: every component as a unit of its own.
-pub fn plan(_config: &Config, _facts: &Facts) -> Plan {
-    Plan {
-        ready: Some("kube-ready".to_owned()),
-        ..Plan::default()
-    }
-}
 
 /// A command line: arguments (program first) and environment.
 pub type Command = (Vec<String>, Vec<(String, String)>);
 
-/// The command line of a component that must know the node's address; none if there is no such component.
-pub fn argv(_name: &str, _config: &Config, _facts: &Facts, _address: IpAddr) -> Option<Command> {
-    None
+/// Plans one server. A configuration that wants to join another cluster gets nothing: a second cluster would be worse.
+pub fn plan(config: &Config, facts: &Facts) -> Plan {
+    let (settings, mut problems) = settings(config, facts);
+    problems.extend(foreign_files(config));
+    if settings.joins {
+        return Plan {
+            problems,
+            ..Plan::default()
+        };
+    }
+    Plan {
+        units: units::units(&settings, !config.run_cmd.is_empty()),
+        files: files::fixed(&settings, facts),
+        problems,
+        ready: Some("kube-ready".to_owned()),
+    }
+}
+
+/// Files that k3s would read, and nothing here does.
+fn foreign_files(config: &Config) -> Vec<crate::Problem> {
+    let foreign = [
+        (
+            "/etc/rancher/k3s/registries.yaml",
+            "write /etc/containerd/certs.d/HOST/hosts.toml instead",
+        ),
+        ("/etc/rancher/k3s/config.yaml", "say it in skerry.k3s_args"),
+        (
+            "/var/lib/rancher/k3s/agent/etc/containerd/config.toml.tmpl",
+            "write /etc/containerd/conf.d/NAME.toml instead",
+        ),
+    ];
+    let mut problems = vec![];
+    for (path, hint) in foreign {
+        if config
+            .write_files
+            .iter()
+            .any(|f| f.path.trim_start_matches('/') == path.trim_start_matches('/'))
+        {
+            problems.push(crate::Problem::ignored(
+                "write_files",
+                format!("{path} is written, but not read in this version"),
+                hint,
+            ));
+        }
+    }
+    problems
 }

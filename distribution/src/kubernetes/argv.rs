@@ -1,0 +1,156 @@
+//! Command lines of the components.
+
+use super::Command;
+use super::arguments::Component;
+use super::files;
+use super::paths::{CONF, DATASTORE, KINE_URL, PKI};
+use super::settings::Settings;
+use std::net::Ipv4Addr;
+
+fn command(program: &str, flags: Vec<String>, component: Option<Component>, s: &Settings) -> Command {
+    let mut argv = vec![format!("/usr/bin/{program}")];
+    argv.extend(flags.into_iter().map(|f| format!("--{f}")));
+    // The owner's come last: the last one counts.
+    argv.extend(s.args.iter().filter(|(c, _)| Some(*c) == component).map(|(_, a)| format!("--{a}")));
+    (argv, environment(s))
+}
+
+/// What every component gets.
+pub fn environment(s: &Settings) -> Vec<(String, String)> {
+    s.environment.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+/// Adds the node's address to what is not reached by a proxy.
+fn with_address((argv, mut env): Command, address: Ipv4Addr) -> Command {
+    for (_, hosts) in env.iter_mut().filter(|(k, _)| k.eq_ignore_ascii_case("no_proxy")) {
+        hosts.push(',');
+        hosts.push_str(&address.to_string());
+    }
+    (argv, env)
+}
+
+/// SQLite behind etcd's API. `synchronous=FULL`: what was acknowledged is there after a power cut.
+pub fn kine(s: &Settings) -> Command {
+    let options = "_journal_mode=WAL&_busy_timeout=30000&_synchronous=FULL&_txlock=immediate&_stmt_cache_size=20";
+    let flags = vec![
+        format!("endpoint=sqlite://{DATASTORE}/state.db?{options}"),
+        format!("listen-address={KINE_URL}"),
+        "metrics-bind-address=0".to_owned(),
+    ];
+    command("kine", flags, None, s)
+}
+
+/// containerd; variables `CONTAINERD_X` reach it as `X`, as in k3s.
+pub fn containerd(s: &Settings) -> Command {
+    let argv = ["/usr/bin/containerd", "--config", files::CONTAINERD_TOML]
+        .map(str::to_owned)
+        .to_vec();
+    let plain = |k: &str| k.strip_prefix("CONTAINERD_").unwrap_or(k).to_owned();
+    (argv, s.environment.iter().map(|(k, v)| (plain(k), v.clone())).collect())
+}
+
+/// The API server.
+pub fn api_server(s: &Settings, address: Ipv4Addr) -> Command {
+    let mut flags: Vec<String> = vec![
+        format!("advertise-address={address}"),
+        "allow-privileged=true".into(),
+        "authorization-mode=Node,RBAC".into(),
+        format!("client-ca-file={PKI}/ca.crt"),
+        "enable-admission-plugins=NodeRestriction".into(),
+        "enable-bootstrap-token-auth=true".into(),
+        format!("etcd-servers={KINE_URL}"),
+        format!("kubelet-client-certificate={PKI}/apiserver-kubelet-client.crt"),
+        format!("kubelet-client-key={PKI}/apiserver-kubelet-client.key"),
+        // By address: a node's name need not resolve.
+        "kubelet-preferred-address-types=InternalIP,Hostname,ExternalIP".into(),
+        "profiling=false".into(),
+        format!("proxy-client-cert-file={PKI}/front-proxy-client.crt"),
+        format!("proxy-client-key-file={PKI}/front-proxy-client.key"),
+        "requestheader-allowed-names=front-proxy-client".into(),
+        format!("requestheader-client-ca-file={PKI}/front-proxy-ca.crt"),
+        "requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
+        "requestheader-group-headers=X-Remote-Group".into(),
+        "requestheader-username-headers=X-Remote-User".into(),
+        "secure-port=6443".into(),
+        format!("service-account-issuer=https://kubernetes.default.svc.{}", s.domain),
+        format!("service-account-key-file={PKI}/sa.pub"),
+        format!("service-account-signing-key-file={PKI}/sa.key"),
+        format!("service-cluster-ip-range={}", s.services),
+    ];
+    flags.extend(s.node_ports.iter().map(|p| format!("service-node-port-range={p}")));
+    flags.push(format!("tls-cert-file={PKI}/apiserver.crt"));
+    flags.push(format!("tls-private-key-file={PKI}/apiserver.key"));
+    with_address(command("kube-apiserver", flags, Some(Component::ApiServer), s), address)
+}
+
+/// The controller-manager.
+pub fn controller_manager(s: &Settings) -> Command {
+    let conf = format!("{CONF}/controller-manager.conf");
+    let flags = vec![
+        "allocate-node-cidrs=true".into(),
+        format!("authentication-kubeconfig={conf}"),
+        format!("authorization-kubeconfig={conf}"),
+        "bind-address=127.0.0.1".into(),
+        format!("client-ca-file={PKI}/ca.crt"),
+        format!("cluster-cidr={}", s.pods),
+        "cluster-name=kubernetes".into(),
+        format!("cluster-signing-cert-file={PKI}/ca.crt"),
+        format!("cluster-signing-key-file={PKI}/ca.key"),
+        "controllers=*,bootstrapsigner,tokencleaner".into(),
+        format!("kubeconfig={conf}"),
+        "leader-elect=false".into(),
+        format!("node-cidr-mask-size={}", s.pods.node_prefix()),
+        "profiling=false".into(),
+        format!("requestheader-client-ca-file={PKI}/front-proxy-ca.crt"),
+        format!("root-ca-file={PKI}/ca.crt"),
+        format!("service-account-private-key-file={PKI}/sa.key"),
+        format!("service-cluster-ip-range={}", s.services),
+        "use-service-account-credentials=true".into(),
+    ];
+    command("kube-controller-manager", flags, Some(Component::ControllerManager), s)
+}
+
+/// The scheduler.
+pub fn scheduler(s: &Settings) -> Command {
+    let conf = format!("{CONF}/scheduler.conf");
+    let flags = vec![
+        format!("authentication-kubeconfig={conf}"),
+        format!("authorization-kubeconfig={conf}"),
+        "bind-address=127.0.0.1".into(),
+        format!("kubeconfig={conf}"),
+        "leader-elect=false".into(),
+        "profiling=false".into(),
+    ];
+    command("kube-scheduler", flags, Some(Component::Scheduler), s)
+}
+
+/// kubelet.
+pub fn kubelet(s: &Settings, address: Ipv4Addr) -> Command {
+    let labels: Vec<_> = s
+        .labels
+        .iter()
+        .filter(|(k, _)| super::node::kubelet_may_set(k))
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
+    let flags = vec![
+        format!("config={}", files::KUBELET_JSON),
+        format!("hostname-override={}", s.node_name),
+        format!("kubeconfig={CONF}/kubelet.conf"),
+        format!("node-ip={address}"),
+        format!("node-labels={}", labels.join(",")),
+    ];
+    with_address(command("kubelet", flags, Some(Component::Kubelet), s), address)
+}
+
+/// kube-proxy: kubelet's certificate, and a role for the group `system:nodes`.
+pub fn proxy(s: &Settings) -> Command {
+    let flags = vec![
+        format!("cluster-cidr={}", s.pods),
+        "healthz-bind-address=127.0.0.1:10256".into(),
+        format!("hostname-override={}", s.node_name),
+        format!("kubeconfig={CONF}/kubelet.conf"),
+        "metrics-bind-address=127.0.0.1:10249".into(),
+        "proxy-mode=nftables".into(),
+    ];
+    command("kube-proxy", flags, Some(Component::Proxy), s)
+}

@@ -1,0 +1,120 @@
+//! What our one-shot puts into the cluster: rights, the bootstrap token, CoreDNS. One list, one `kubectl apply`.
+//!
+//! These are objects that kubeadm's phases would write with super-admin rights at three program starts; its bindings that approve
+//! nodes by themselves are left out (whoever knows the token alone must not become any node).
+
+use super::settings::Settings;
+use super::token::BootstrapToken;
+use super::{base64, coredns, files};
+use crate::Facts;
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+
+/// Who may join with a bootstrap token.
+const JOINING: &str = "system:bootstrappers:kubeadm:default-node-token";
+const NODES: &str = "system:nodes";
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// Everything, as one `List`.
+pub fn system(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], token: &BootstrapToken, ca_pem: &str) -> String {
+    let mut items = vec![
+        cluster_binding("kubeadm:cluster-admins", "cluster-admin", "kubeadm:cluster-admins"),
+        cluster_binding("skerry:kube-proxy", "system:node-proxier", NODES),
+    ];
+    items.extend(joining(s, facts, address, names, token, ca_pem));
+    if s.coredns {
+        items.extend(coredns::objects(s, &facts.release.coredns));
+    }
+    for item in &mut items {
+        if let Some(labels) = item.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            labels
+                .entry("labels")
+                .or_insert_with(|| json!({}))
+                .as_object_mut()
+                .map(|l| l.insert(MANAGED.0.into(), MANAGED.1.into()));
+        }
+    }
+    files::pretty(&json!({ "apiVersion": "v1", "kind": "List", "items": items }))
+}
+
+/// The label of all that is ours.
+pub const MANAGED: (&str, &str) = ("app.kubernetes.io/managed-by", "skerry");
+
+fn joining(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], token: &BootstrapToken, ca_pem: &str) -> Vec<Value> {
+    let server = format!("https://{address}:6443");
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "", "cluster": { "certificate-authority-data": base64::encode(ca_pem.as_bytes()), "server": server } }],
+        "contexts": null,
+        "current-context": "",
+        "users": null,
+    });
+    let cluster = files::pretty(&files::cluster(s, facts, &address.to_string(), names));
+    vec![
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
+            "metadata": { "name": format!("bootstrap-token-{}", token.id), "namespace": "kube-system" },
+            "stringData": {
+                "token-id": token.id, "token-secret": token.secret, "description": "derived from the cluster's token",
+                "usage-bootstrap-authentication": "true", "usage-bootstrap-signing": "true", "auth-extra-groups": JOINING,
+            },
+        }),
+        config_map("kube-public", "cluster-info", &json!({ "kubeconfig": files::pretty(&kubeconfig) })),
+        role("kube-public", "kubeadm:bootstrap-signer-clusterinfo", "cluster-info"),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding",
+            "metadata": { "name": "kubeadm:bootstrap-signer-clusterinfo", "namespace": "kube-public" },
+            "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": "kubeadm:bootstrap-signer-clusterinfo" },
+            "subjects": [{ "apiGroup": RBAC, "kind": "User", "name": "system:anonymous" }],
+        }),
+        cluster_binding("kubeadm:kubelet-bootstrap", "system:node-bootstrapper", JOINING),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole",
+            "metadata": { "name": "kubeadm:get-nodes" },
+            "rules": [{ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] }],
+        }),
+        cluster_binding("kubeadm:get-nodes", "kubeadm:get-nodes", JOINING),
+        config_map("kube-system", "kubeadm-config", &json!({ "ClusterConfiguration": cluster })),
+        role("kube-system", "kubeadm:nodes-kubeadm-config", "kubeadm-config"),
+        binding("kube-system", "kubeadm:nodes-kubeadm-config", &[JOINING, NODES]),
+        config_map("kube-system", "kubelet-config", &json!({ "kubelet": files::kubelet_text(s) })),
+        role("kube-system", "kubeadm:kubelet-config", "kubelet-config"),
+        binding("kube-system", "kubeadm:kubelet-config", &[JOINING, NODES]),
+    ]
+}
+
+fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
+    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": namespace }, "data": data })
+}
+
+/// A role that may read one config map.
+fn role(namespace: &str, name: &str, map: &str) -> Value {
+    json!({
+        "apiVersion": format!("{RBAC}/v1"), "kind": "Role",
+        "metadata": { "name": name, "namespace": namespace },
+        "rules": [{ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [map], "verbs": ["get"] }],
+    })
+}
+
+fn binding(namespace: &str, name: &str, groups: &[&str]) -> Value {
+    let subjects: Vec<_> = groups
+        .iter()
+        .map(|g| json!({ "apiGroup": RBAC, "kind": "Group", "name": g }))
+        .collect();
+    json!({
+        "apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding",
+        "metadata": { "name": name, "namespace": namespace },
+        "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": name },
+        "subjects": subjects,
+    })
+}
+
+fn cluster_binding(name: &str, role: &str, group: &str) -> Value {
+    json!({
+        "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding",
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": role },
+        "subjects": [{ "apiGroup": RBAC, "kind": "Group", "name": group }],
+    })
+}

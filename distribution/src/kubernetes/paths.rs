@@ -1,0 +1,42 @@
+//! Where things lie. Fixed: support, backup and updates depend on it.
+
+/// Rendered at each boot (tmpfs).
+pub const RUN: &str = "/run/skerry/kube";
+/// Our state on the data partition, 0700.
+pub const STATE: &str = "/var/lib/skerry/kube";
+/// The datastore, 0700.
+pub const DATASTORE: &str = "/var/lib/skerry/kube/db";
+/// kine's socket lies alone in a directory that only root can enter.
+pub const KINE_DIR: &str = "/run/skerry/kube/kine";
+/// What the API server talks to.
+pub const KINE_URL: &str = "unix:///run/skerry/kube/kine/kine.sock";
+/// The cluster's secret, where none is given.
+pub const TOKEN: &str = "/var/lib/skerry/kube/token";
+/// Certificates and keys.
+pub const PKI: &str = "/etc/kubernetes/pki";
+/// Kubeconfigs.
+pub const CONF: &str = "/etc/kubernetes";
+/// There once the first set of keys was written as a whole.
+pub const COMPLETE: &str = "/etc/kubernetes/.complete";
+/// The owner's kubeconfig.
+pub const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
+/// Add-ons of the owner, applied once at each boot.
+pub const MANIFESTS: [&str; 2] = ["/var/lib/rancher/k3s/server/manifests", "/var/lib/skerry/manifests"];
+/// Images that come with the system.
+pub const IMAGES: &str = "/usr/share/skerry/images";
+/// Images of the owner.
+pub const OWNER_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
+/// containerd's socket.
+pub const CONTAINERD: &str = "/run/containerd/containerd.sock";
+/// The pod network's configuration; sorts after what a foreign CNI writes, so that theirs wins.
+pub const CONFLIST: &str = "/etc/cni/net.d/90-skerry.conflist";
+/// How everything on this machine reaches the API.
+pub const LOCAL_API: &str = "https://127.0.0.1:6443";
+/// The address of a node without any network, on a dummy interface (a benchmark range that is routed nowhere).
+pub const ISLAND: std::net::Ipv4Addr = std::net::Ipv4Addr::new(198, 18, 0, 1);
+/// The interface that carries it.
+pub const ISLAND_LINK: &str = "skerry0";
+/// The helper that performs.
+pub const SETUP: &str = "/usr/lib/skerry/setup";
+/// The helper that fetches.
+pub const FETCH: &str = "/usr/lib/skerry/fetch";

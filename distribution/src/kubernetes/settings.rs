@@ -1,0 +1,377 @@
+//! What the configuration asks of this node: one value for each choice, and the problems that were met on the way.
+//!
+//! Sources, later wins: our defaults, `K3S_…` variables of `environment`, `token` and `server_url`, `k3s_args`, `labels` and
+//! `taints` (k3OS put those after the owner's arguments).
+
+use super::arguments::{self, Component, Meaning};
+use super::cidr::Cidr;
+use super::node::{self, Taint};
+use crate::{Facts, Problem};
+use skerry_config::types::{Config, Secret};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Where the cluster's secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Token {
+    /// From the configuration.
+    Given(Secret<String>),
+    /// From a file.
+    File(String),
+    /// None is given: 128 random bits, kept.
+    Random,
+}
+
+/// Every choice, made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
+pub struct Settings {
+    /// The node's name.
+    pub node_name: String,
+    /// The configuration wants to join another cluster.
+    pub joins: bool,
+    /// Node labels.
+    pub labels: BTreeMap<String, String>,
+    /// Node taints.
+    pub taints: BTreeSet<Taint>,
+    /// The node's address, where it is fixed by the owner.
+    pub node_ip: Option<Ipv4Addr>,
+    /// Names and addresses for the API server's certificate, besides the node's own.
+    pub sans: BTreeSet<String>,
+    /// The pods' network.
+    pub pods: Cidr,
+    /// The services' network.
+    pub services: Cidr,
+    /// Ports of `NodePort` services.
+    pub node_ports: Option<String>,
+    /// Address of the cluster's DNS.
+    pub dns: Ipv4Addr,
+    /// The cluster's domain.
+    pub domain: String,
+    /// Whether pods get our bridge network.
+    pub network: bool,
+    /// Whether kube-proxy runs.
+    pub proxy: bool,
+    /// Whether CoreDNS is installed.
+    pub coredns: bool,
+    /// Permissions of the owner's kubeconfig.
+    pub kubeconfig_mode: u32,
+    /// A further copy of it.
+    pub kubeconfig_copy: Option<String>,
+    /// The cluster's secret.
+    pub token: Token,
+    /// `resolv.conf` for pods that use the node's DNS; none = the system's.
+    pub resolv_conf: Option<String>,
+    /// Flags of single components, without dashes, in order.
+    pub args: Vec<(Component, String)>,
+    /// Environment of every component.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Variables that change how a component behaves under another supervisor, and so must not reach it.
+const DENIED: &[&str] = &[
+    "INVOCATION_ID",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+];
+
+const ARGS: &str = "skerry.k3s_args";
+
+/// Reads the configuration.
+pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
+    let s = &config.skerry;
+    let pods = Cidr::new(Ipv4Addr::new(10, 42, 0, 0), 16);
+    let services = Cidr::new(Ipv4Addr::new(10, 43, 0, 0), 16);
+    let mut settings = Settings {
+        node_name: facts.node_name.clone(),
+        joins: false,
+        labels: BTreeMap::new(),
+        taints: BTreeSet::new(),
+        node_ip: None,
+        sans: BTreeSet::new(),
+        pods,
+        services,
+        node_ports: None,
+        dns: services.nth(10),
+        domain: "cluster.local".to_owned(),
+        network: true,
+        proxy: true,
+        coredns: true,
+        kubeconfig_mode: 0o640,
+        kubeconfig_copy: None,
+        token: Token::Random,
+        resolv_conf: None,
+        args: vec![],
+        environment: BTreeMap::new(),
+    };
+    let (given, mut problems) = arguments::read(&s.k3s_args);
+    let mut reader = Reader {
+        settings: &mut settings,
+        problems: &mut problems,
+        dns_given: false,
+    };
+    reader.environment(&s.environment);
+    if let Some(token) = s.token.as_ref().filter(|t| !t.0.is_empty()) {
+        reader.settings.token = Token::Given(token.clone());
+    }
+    for (meaning, value) in given {
+        reader.apply(ARGS, meaning, &value);
+    }
+    for (key, value) in &s.labels {
+        reader.label("skerry.labels", key, value);
+    }
+    for taint in &s.taints {
+        reader.apply("skerry.taints", Meaning::NodeTaint, taint);
+    }
+    reader.label("skerry.labels", "k3os.io/mode", &facts.mode);
+    reader.label("skerry.labels", "k3os.io/version", &facts.release.version);
+    reader.role(s.server_url.as_deref(), arguments::role(&s.k3s_args));
+    reader.token_strength();
+    reader.proxies();
+    (settings, problems)
+}
+
+struct Reader<'a> {
+    settings: &'a mut Settings,
+    problems: &'a mut Vec<Problem>,
+    dns_given: bool,
+}
+
+impl Reader<'_> {
+    fn ignored(&mut self, key: &str, what: String, hint: &str) {
+        self.problems.push(Problem::ignored(key, what, hint));
+    }
+
+    fn environment(&mut self, environment: &BTreeMap<String, String>) {
+        for (name, value) in environment {
+            let meaning = match name.as_str() {
+                "K3S_KUBECONFIG_MODE" => Meaning::WriteKubeconfigMode,
+                "K3S_KUBECONFIG_OUTPUT" => Meaning::WriteKubeconfig,
+                "K3S_NODE_NAME" => Meaning::NodeName,
+                "K3S_TOKEN" | "K3S_CLUSTER_SECRET" => Meaning::Token,
+                "K3S_TOKEN_FILE" => Meaning::TokenFile,
+                "K3S_URL" => Meaning::Server,
+                "K3S_RESOLV_CONF" => Meaning::ResolvConf,
+                n if n.starts_with("K3S_") => {
+                    self.ignored(
+                        "skerry.environment",
+                        format!("{name} has no effect"),
+                        "the embedded Kubernetes does not read it",
+                    );
+                    continue;
+                }
+                n if DENIED.contains(&n) => {
+                    self.ignored(
+                        "skerry.environment",
+                        format!("{name} has no effect"),
+                        "it belongs to the supervisor; remove it",
+                    );
+                    continue;
+                }
+                _ => {
+                    self.settings.environment.insert(name.clone(), value.clone());
+                    continue;
+                }
+            };
+            self.apply("skerry.environment", meaning, value);
+        }
+    }
+
+    fn apply(&mut self, key: &str, meaning: Meaning, value: &str) {
+        let bad = |what: &str, form: &str| Problem::ignored(key, format!("{value:?} is no {what}"), format!("write {form}"));
+        let problem = match meaning {
+            Meaning::NodeName => {
+                let name = value.to_ascii_lowercase();
+                if node::is_subdomain(&name) {
+                    self.settings.node_name = name;
+                    return;
+                }
+                bad("node name", "lower-case letters, digits, dashes and dots")
+            }
+            Meaning::NodeLabel => {
+                let (k, v) = value.split_once('=').unwrap_or((value, ""));
+                return self.label(key, k, v);
+            }
+            Meaning::NodeTaint => match Taint::parse(value) {
+                Some(taint) => {
+                    self.settings.taints.insert(taint);
+                    return;
+                }
+                None => bad("taint", "key=value:NoSchedule, :PreferNoSchedule or :NoExecute"),
+            },
+            Meaning::NodeIp | Meaning::AdvertiseAddress => match first_v4(value) {
+                Some(ip) => {
+                    self.settings.node_ip = Some(ip);
+                    return;
+                }
+                None => bad("IPv4 address of a node", "an address like 192.168.1.20"),
+            },
+            Meaning::NodeExternalIp | Meaning::TlsSan => {
+                for name in value.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+                    let plain = name.strip_prefix("*.").unwrap_or(name).to_ascii_lowercase();
+                    if plain.parse::<IpAddr>().is_ok() || node::is_subdomain(&plain) {
+                        self.settings.sans.insert(name.to_ascii_lowercase());
+                    } else {
+                        self.ignored(
+                            key,
+                            format!("{name:?} is neither a name nor an address"),
+                            "write a DNS name or an IP address",
+                        );
+                    }
+                }
+                if meaning == Meaning::TlsSan {
+                    return;
+                }
+                let what = format!("{value}: named in the API server's certificate, but not announced as the node's external address");
+                Problem::warning(key, what, "nothing is to be done; pods do not need it")
+            }
+            Meaning::ClusterCidr | Meaning::ServiceCidr => match value.split(',').find_map(Cidr::parse).filter(|c| c.prefix() <= 28) {
+                Some(cidr) if meaning == Meaning::ClusterCidr => {
+                    self.settings.pods = cidr;
+                    return;
+                }
+                Some(cidr) => {
+                    self.settings.services = cidr;
+                    if !self.dns_given {
+                        self.settings.dns = cidr.nth(10);
+                    }
+                    return;
+                }
+                None => bad("IPv4 network of at least 16 addresses", "one like 10.42.0.0/16"),
+            },
+            Meaning::ClusterDns => match first_v4(value) {
+                Some(ip) => {
+                    self.dns_given = true;
+                    self.settings.dns = ip;
+                    return;
+                }
+                None => bad("IPv4 address", "an address inside the services' network"),
+            },
+            Meaning::ClusterDomain if node::is_subdomain(value) => {
+                value.clone_into(&mut self.settings.domain);
+                return;
+            }
+            Meaning::ClusterDomain => bad("domain", "one like cluster.local"),
+            Meaning::WriteKubeconfigMode => match u32::from_str_radix(value.trim_start_matches("0o"), 8).ok().filter(|m| *m <= 0o777) {
+                Some(mode) => {
+                    self.settings.kubeconfig_mode = mode;
+                    if mode % 8 == 0 {
+                        return;
+                    }
+                    let what = format!("the kubeconfig is readable by everyone on the machine (mode {value})");
+                    Problem::warning(key, what, "0640 is enough: its group is skerry")
+                }
+                None => bad("file mode", "octal, like 640"),
+            },
+            Meaning::FlannelBackend => {
+                self.settings.network = value != "none";
+                if matches!(value, "none" | "host-gw") {
+                    return;
+                }
+                let what = format!("--flannel-backend={value}: pods use the bridge plugin, there is one node");
+                Problem::warning(key, what, "`none` switches it off, for a CNI of your own")
+            }
+            other => return self.plain(other, value),
+        };
+        self.problems.push(problem);
+    }
+
+    /// Meanings whose values cannot be wrong.
+    fn plain(&mut self, meaning: Meaning, value: &str) {
+        let s = &mut *self.settings;
+        match meaning {
+            Meaning::Token => s.token = Token::Given(Secret(value.to_owned())),
+            Meaning::TokenFile => s.token = Token::File(value.to_owned()),
+            Meaning::Server => s.joins = true,
+            Meaning::ResolvConf => s.resolv_conf = Some(value.to_owned()),
+            Meaning::NodePorts => s.node_ports = Some(value.to_owned()),
+            Meaning::DisableProxy => s.proxy = value != "true",
+            Meaning::WriteKubeconfig => s.kubeconfig_copy = value.starts_with('/').then(|| value.to_owned()),
+            Meaning::Disable => s.coredns &= !value.split(',').any(|d| d.trim() == "coredns"),
+            Meaning::Arg(component) => s.args.push((component, value.trim_start_matches('-').to_owned())),
+            _ => {}
+        }
+    }
+
+    fn label(&mut self, key: &str, name: &str, value: &str) {
+        if node::is_label_key(name) && node::is_label_value(value) {
+            self.settings.labels.insert(name.to_owned(), value.to_owned());
+        } else {
+            let form = "letters, digits, dashes, dots and underscores, at most 63; a key may begin with a domain and a slash";
+            self.ignored(key, format!("{name}={value} is no label"), form);
+        }
+    }
+
+    fn role(&mut self, server_url: Option<&str>, role: Option<&str>) {
+        self.settings.joins |= server_url.is_some_and(|u| !u.is_empty()) || role == Some("agent");
+        if let Some(other) = role.filter(|r| !matches!(*r, "agent" | "server")) {
+            self.ignored(
+                ARGS,
+                format!("{other:?} is no role"),
+                "begin with server or agent; it is taken as server",
+            );
+        }
+        if self.settings.joins {
+            let key = if server_url.is_some() { "skerry.server_url" } else { ARGS };
+            let what =
+                "joining a cluster is not in this version: no Kubernetes runs on this machine, so that no second cluster comes into being";
+            self.ignored(key, what.to_owned(), "remove it for a cluster of one node");
+        }
+    }
+
+    fn token_strength(&mut self) {
+        if let Token::Given(Secret(token)) = &self.settings.token {
+            if super::token::secret_part(token).chars().count() < 16 {
+                let hint = "use 16 characters or more (or none: then one is made)";
+                self.problems.push(Problem::warning(
+                    "skerry.token",
+                    "the token is short: whoever reaches port 6443 can test guesses offline",
+                    hint,
+                ));
+            }
+        }
+    }
+
+    /// What must not go through a proxy is added to what the owner excludes.
+    fn proxies(&mut self) {
+        let s = &mut *self.settings;
+        let is_proxy = |n: &str| ["http_proxy", "https_proxy", "all_proxy"].contains(&n.to_ascii_lowercase().as_str());
+        if !s.environment.iter().any(|(n, v)| is_proxy(n) && !v.is_empty()) {
+            return;
+        }
+        let mut hosts: Vec<String> = vec![];
+        for name in ["NO_PROXY", "no_proxy"] {
+            hosts.extend(
+                s.environment
+                    .get(name)
+                    .into_iter()
+                    .flat_map(|v| v.split(','))
+                    .map(|h| h.trim().to_owned()),
+            );
+        }
+        hosts.extend(["localhost", "127.0.0.0/8", "::1"].map(str::to_owned));
+        hosts.extend([
+            s.pods.to_string(),
+            s.services.to_string(),
+            ".svc".to_owned(),
+            format!(".{}", s.domain),
+            s.node_name.clone(),
+        ]);
+        let mut seen = BTreeSet::new();
+        hosts.retain(|h| !h.is_empty() && seen.insert(h.clone()));
+        for name in ["NO_PROXY", "no_proxy"] {
+            s.environment.insert(name.to_owned(), hosts.join(","));
+        }
+    }
+}
+
+fn first_v4(value: &str) -> Option<Ipv4Addr> {
+    value.split(',').find_map(|a| a.trim().parse().ok())
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

@@ -1,0 +1,148 @@
+use super::*;
+use crate::{Release, Severity};
+
+fn facts() -> Facts {
+    let release = Release {
+        version: "0.1.0".into(),
+        kubernetes: "v1.36.3".into(),
+        ..Release::default()
+    };
+    Facts {
+        node_name: "skerry-1".into(),
+        mode: "disk".into(),
+        release,
+    }
+}
+
+fn read(change: impl FnOnce(&mut Config)) -> (Settings, Vec<Problem>) {
+    let mut config = Config::default();
+    change(&mut config);
+    settings(&config, &facts())
+}
+
+fn args(text: &str) -> (Settings, Vec<Problem>) {
+    read(|c| c.skerry.k3s_args = text.split_whitespace().map(str::to_owned).collect())
+}
+
+#[test]
+fn nothing_configured_is_a_server_with_defaults() {
+    let (s, problems) = read(|_| ());
+    assert_eq!(problems, []);
+    assert!(!s.joins && s.network && s.proxy && s.coredns);
+    assert_eq!(
+        (s.dns.to_string().as_str(), s.kubeconfig_mode, s.token),
+        ("10.43.0.10", 0o640, Token::Random)
+    );
+    let labels: Vec<_> = s.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(labels, ["k3os.io/mode=disk", "k3os.io/version=0.1.0"]);
+}
+
+#[test]
+fn arguments_take_effect() {
+    let (s, problems) = args(
+        "server --node-name=Edge --node-label a=b --node-taint=k=v:NoSchedule --node-ip 10.0.0.9 --tls-san api.example.org,1.2.3.4 \
+         --cluster-cidr=10.1.0.0/16 --service-cidr=10.2.0.0/16 --cluster-domain=edge.local --disable traefik,coredns --flannel-backend=none \
+         --disable-kube-proxy --kubelet-arg=max-pods=20 --kubelet-arg=--v=2 --token-file=/x --write-kubeconfig=/run/k.yaml",
+    );
+    assert_eq!(problems, []);
+    assert_eq!(
+        (s.node_name.as_str(), s.node_ip, s.dns),
+        ("edge", Some(Ipv4Addr::new(10, 0, 0, 9)), Ipv4Addr::new(10, 2, 0, 10))
+    );
+    assert_eq!(s.labels.get("a").map(String::as_str), Some("b"));
+    assert_eq!(s.taints.len(), 1);
+    assert_eq!(
+        s.sans.iter().map(String::as_str).collect::<Vec<_>>(),
+        ["1.2.3.4", "api.example.org"]
+    );
+    assert_eq!(
+        (s.pods.to_string(), s.services.to_string()),
+        ("10.1.0.0/16".into(), "10.2.0.0/16".into())
+    );
+    assert!(!s.coredns && !s.network && !s.proxy);
+    assert_eq!(
+        s.args,
+        [
+            (Component::Kubelet, "max-pods=20".to_owned()),
+            (Component::Kubelet, "v=2".to_owned())
+        ]
+    );
+    assert_eq!(
+        (s.token, s.kubeconfig_copy.as_deref()),
+        (Token::File("/x".into()), Some("/run/k.yaml"))
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named_and_only_that_is_lost() {
+    for (line, why) in [
+        ("server --node-name a_b", "no node name"),
+        ("server --node-taint a:Never", "no taint"),
+        ("server --node-label -x=y", "no label"),
+        ("server --node-ip fe80::1", "no IPv4 address"),
+        ("server --cluster-cidr 10.0.0.0/30", "no IPv4 network"),
+        ("server --write-kubeconfig-mode 999", "no file mode"),
+        ("server --tls-san a_b", "neither a name nor an address"),
+        ("leader", "\"leader\" is no role"),
+    ] {
+        let (s, problems) = args(line);
+        assert_eq!(problems.len(), 1, "{line}: {problems:?}");
+        assert!(problems[0].what.contains(why), "{line}: {problems:?}");
+        assert_eq!(problems[0].severity, Severity::Ignored);
+        let (plain, _) = read(|_| ());
+        assert_eq!(s, plain, "{line}");
+    }
+}
+
+#[test]
+fn joining_is_named() {
+    for (s, problems) in [
+        args("agent"),
+        args("server --server https://a:6443"),
+        read(|c| c.skerry.server_url = Some("https://a:6443".into())),
+        read(|c| drop(c.skerry.environment.insert("K3S_URL".into(), "https://a:6443".into()))),
+    ] {
+        assert!(s.joins);
+        assert!(problems.iter().any(|p| p.what.contains("not in this version")), "{problems:?}");
+    }
+}
+
+#[test]
+fn doubtful_choices_warn() {
+    let (s, problems) = read(|c| {
+        c.skerry.token = Some(Secret("short".into()));
+        c.skerry.environment.insert("K3S_KUBECONFIG_MODE".into(), "0644".into());
+    });
+    assert_eq!((s.kubeconfig_mode, problems.len()), (0o644, 2));
+    assert!(
+        problems
+            .iter()
+            .all(|p| p.severity == Severity::Warning && !p.what.contains("short\"")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn labels_and_taints_of_the_config_come_last() {
+    let (s, problems) = read(|c| {
+        c.skerry.k3s_args = vec!["server".into(), "--node-label=region=a".into()];
+        c.skerry.labels.insert("region".into(), "b".into());
+        c.skerry.labels.insert("bad key".into(), "b".into());
+        c.skerry.taints.push("k=v:NoExecute".into());
+    });
+    assert_eq!(s.labels.get("region").map(String::as_str), Some("b"));
+    assert_eq!((s.taints.len(), problems.len()), (1, 1));
+}
+
+#[test]
+fn a_proxy_never_stands_between_the_node_and_itself() {
+    let (s, _) = read(|c| {
+        c.skerry.environment.insert("HTTPS_PROXY".into(), "http://proxy:3128".into());
+        c.skerry.environment.insert("NO_PROXY".into(), "intern.example, localhost".into());
+        c.skerry.environment.insert("WATCHDOG_USEC".into(), "1".into());
+    });
+    let want = "intern.example,localhost,127.0.0.0/8,::1,10.42.0.0/16,10.43.0.0/16,.svc,.cluster.local,skerry-1";
+    assert_eq!(s.environment.get("NO_PROXY").map(String::as_str), Some(want));
+    assert_eq!(s.environment.get("no_proxy").map(String::as_str), Some(want));
+    assert!(!s.environment.contains_key("WATCHDOG_USEC"));
+}

@@ -1,0 +1,141 @@
+//! The units of one server, and what waits for what.
+//!
+//! ```text
+//! apply-boot ── kube-files ─┬─ containerd ─┬─ kube-images
+//! boot-cmd                  ├─ kine ───┐   └──────────┐
+//! (run-cmd)  netd ── clock ─┴─ kube-certs ─┬──────── kubelet ──┐
+//!                                          └─ kube-apiserver ──┼─ kube-controller-manager, kube-scheduler
+//!                                                              ├─ kube-setup ── kube-proxy
+//!                                                              └─ kube-ready ── kube-manifests
+//! ```
+//!
+//! What needs no network does not wait for it. `run_cmd` comes before all of it, as in k3OS, where there is one.
+
+use super::argv;
+use super::paths::{FETCH, SETUP};
+use super::settings::Settings;
+use skerry_control::unit::{Kind, Ready, Scope, Stop, Unit};
+use std::time::Duration;
+
+/// Control plane: before pods, after PID 1 and the runtime.
+const CONTROL_PLANE: i32 = -997;
+/// The runtime and kubelet.
+const RUNTIME: i32 = -999;
+const FILES: Option<u64> = Some(1 << 20);
+
+/// All units. `run_cmd`: there are commands that must come first.
+pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
+    let first: &[&str] = if run_cmd {
+        &["apply-boot", "boot-cmd", "apply-runtime", "run-cmd"]
+    } else {
+        &["apply-boot", "boot-cmd"]
+    };
+    let mut units = vec![
+        step("kube-files", "Kubernetes: configuration files", &["prepare"], 30).after(first),
+        containerd(s),
+        service("kine", "Kubernetes: datastore", argv::kine(s), CONTROL_PLANE, 20).after(&["kube-files"]),
+        step("kube-images", "Kubernetes: images", &["import"], 900).after(&["containerd"]),
+        step("kube-certs", "Kubernetes: certificates", &["certs"], 180).after(&["kube-files", "netd", "clock"]),
+        api_server(s),
+        kubelet(s),
+        service(
+            "kube-controller-manager",
+            "Kubernetes: controllers",
+            argv::controller_manager(s),
+            CONTROL_PLANE,
+            10,
+        )
+        .ready("https://127.0.0.1:10257/healthz")
+        .after(&["kube-apiserver"]),
+        service("kube-scheduler", "Kubernetes: scheduler", argv::scheduler(s), CONTROL_PLANE, 10)
+            .ready("https://127.0.0.1:10259/healthz")
+            .after(&["kube-apiserver"]),
+        step("kube-setup", "Kubernetes: rights and add-ons", &["setup"], 180).after(&["kube-apiserver"]),
+    ];
+    if s.proxy {
+        let proxy = service("kube-proxy", "Kubernetes: services' network", argv::proxy(s), RUNTIME, 5);
+        units.push(proxy.ready("http://127.0.0.1:10256/livez").after(&["kube-setup", "kubelet"]));
+    }
+    let mut ready = step("kube-ready", "Kubernetes: node Ready", &["ready"], 0).after(&["kube-apiserver"]);
+    ready.deadline = None;
+    units.push(ready);
+    units.push(step("kube-manifests", "Kubernetes: the owner's manifests", &["manifests"], 900).after(&["kube-ready", "kube-images"]));
+    let mut check = step("kube-check", "Kubernetes: certificates and address", &["check"], 180).after(&["kube-ready"]);
+    check.kind = Kind::OneShot {
+        retry: true,
+        every: Some(Duration::from_secs(60)),
+    };
+    check.quiet = true;
+    units.push(check);
+    units
+}
+
+/// A step of our own, tried until it succeeds. `deadline` in seconds.
+fn step(name: &str, title: &str, words: &[&str], deadline: u64) -> Unit {
+    let mut argv = vec![SETUP, "kube"];
+    argv.extend(words);
+    let mut unit = Unit::one_shot(name, title, &argv);
+    unit.kind = Kind::OneShot { retry: true, every: None };
+    unit.deadline = Some(Duration::from_secs(deadline));
+    unit
+}
+
+fn service(name: &str, title: &str, (argv, env): super::Command, oom_score: i32, grace: u64) -> Unit {
+    let mut unit = Unit::service(name, title, &[]);
+    unit.argv = argv;
+    unit.env = env;
+    unit.env_file = Some("/etc/environment".to_owned());
+    unit.oom_score = oom_score;
+    unit.nofile = FILES;
+    unit.deadline = Some(Duration::from_secs(120));
+    unit.stop.grace = Duration::from_secs(grace);
+    unit
+}
+
+/// A service whose command line needs the node's address: started by our helper, which becomes it.
+fn launched(name: &str, title: &str, s: &Settings, oom_score: i32, grace: u64) -> Unit {
+    let argv = [SETUP, "kube", "run", name].map(str::to_owned).to_vec();
+    service(name, title, (argv, argv::environment(s)), oom_score, grace)
+}
+
+trait ReadyAt {
+    fn ready(self, url: &str) -> Self;
+}
+
+impl ReadyAt for Unit {
+    /// Ready once `url` answers.
+    fn ready(mut self, url: &str) -> Self {
+        let mut probe = vec![FETCH.to_owned(), "wait".to_owned(), url.to_owned()];
+        if url.starts_with("https:") {
+            // The certificate is not looked at: it is the loopback interface, and nothing is sent.
+            probe.push("--insecure".to_owned());
+        }
+        self.ready = Ready::Probe(probe);
+        self
+    }
+}
+
+fn containerd(s: &Settings) -> Unit {
+    let mut unit = service("containerd", "Container runtime", argv::containerd(s), RUNTIME, 20).after(&["kube-files"]);
+    unit.ready = Ready::Notify;
+    // Its children hold the pods: they stay when it is stopped.
+    unit.stop = Stop {
+        scope: Scope::MainOnly,
+        signal: 15,
+        grace: Duration::from_secs(20),
+    };
+    unit
+}
+
+fn api_server(s: &Settings) -> Unit {
+    // 60 s is what open requests get when it is stopped; its own grace is short on a machine of one node.
+    launched("kube-apiserver", "Kubernetes: API server", s, CONTROL_PLANE, 20)
+        .ready("https://127.0.0.1:6443/readyz")
+        .after(&["kine", "kube-certs"])
+}
+
+fn kubelet(s: &Settings) -> Unit {
+    launched("kubelet", "Kubernetes: kubelet", s, RUNTIME, 15)
+        .ready("http://127.0.0.1:10248/healthz")
+        .after(&["containerd", "kube-certs"])
+}

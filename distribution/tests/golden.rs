@@ -1,0 +1,121 @@
+//! The plans, as a person would read them. `UPDATE=1 cargo test -p skerry-distribution` writes them anew, to be reviewed as code.
+
+use skerry_config::types::{Config, Distribution, Secret, WriteFile};
+use skerry_control::unit;
+use skerry_distribution::kubernetes::{self, argv, files, manifests, token};
+use skerry_distribution::{Facts, Plan, Release, plan};
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+
+fn facts() -> Facts {
+    let release = Release {
+        version: "0.1.0".into(),
+        kubernetes: "v1.36.3".into(),
+        pause: "skerry.local/pause:1".into(),
+        coredns: "skerry.local/coredns:v1.15.0".into(),
+    };
+    Facts {
+        node_name: "skerry-123456".into(),
+        mode: "disk".into(),
+        release,
+    }
+}
+
+fn text(plan: &Plan) -> String {
+    let mut out = unit::encode(&plan.units);
+    for f in &plan.files {
+        write!(out, "\n# {} {:o}\n{}", f.path, f.mode, f.text).unwrap();
+    }
+    for p in &plan.problems {
+        writeln!(out, "\n# {:?} {}: {}\n#   {}", p.severity, p.key, p.what, p.hint).unwrap();
+    }
+    writeln!(out, "\n# ready: {:?}", plan.ready).unwrap();
+    out
+}
+
+/// Also the command lines that need the node's address, and what goes into the cluster.
+fn all(config: &Config) -> String {
+    let facts = facts();
+    let p = plan(config, &facts);
+    assert_eq!(unit::circle(&p.units), Vec::<String>::new());
+    assert_eq!(unit::decode(unit::encode(&p.units).as_bytes()).unwrap(), p.units);
+    let mut out = text(&p);
+    let (s, _) = kubernetes::settings(config, &facts);
+    for (argv, env) in [argv::api_server(&s, ADDRESS), argv::kubelet(&s, ADDRESS)] {
+        write!(out, "\n{}\n", argv.join("\n  ")).unwrap();
+        for (k, v) in env {
+            writeln!(out, "env {k}={v}").unwrap();
+        }
+    }
+    let names = files::names(&s, ADDRESS, &["192.168.7.1".to_owned()]);
+    write!(out, "\n# kubeadm\n{}", files::kubeadm(&s, &facts, ADDRESS, &names)).unwrap();
+    let token = token::bootstrap("abcdef.0123456789abcdef").unwrap();
+    write!(
+        out,
+        "\n# system\n{}",
+        manifests::system(&s, &facts, ADDRESS, &names, &token, "CA\n")
+    )
+    .unwrap();
+    out
+}
+
+fn check(name: &str, found: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        #[allow(clippy::disallowed_methods, reason = "a test's fixture need not survive a power cut")]
+        std::fs::write(&path, found).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(wanted == found, "{} differs; look at the difference after UPDATE=1", path.display());
+}
+
+#[test]
+fn kubernetes_by_default() {
+    check("kubernetes.txt", &all(&Config::default()));
+}
+
+#[test]
+fn kubernetes_with_a_k3os_config() {
+    let mut config = Config::default();
+    let s = &mut config.skerry;
+    s.token = Some(Secret("TOKEN_VALUE".into()));
+    s.labels.insert("region".into(), "us-west-1".into());
+    s.labels.insert("node-role.kubernetes.io/edge".into(), "true".into());
+    s.taints = vec!["key1=value1:NoSchedule".into(), "key1=value1:NoExecute".into()];
+    s.environment.insert("http_proxy".into(), "http://myserver".into());
+    s.environment.insert("CONTAINERD_LOG_LEVEL".into(), "debug".into());
+    let line = "server --cluster-cidr=10.52.0.0/16 --service-cidr=10.53.0.0/16 --kube-apiserver-arg=v=1 --kubelet-arg=max-pods=50 \
+                --kube-proxy-arg=v=1 --docker --tls-san=edge.example.org --write-kubeconfig-mode=644";
+    s.k3s_args = line.split_whitespace().map(str::to_owned).collect();
+    config.run_cmd = vec!["true".into()];
+    config.write_files = vec![WriteFile {
+        path: "/etc/rancher/k3s/registries.yaml".into(),
+        ..WriteFile::default()
+    }];
+    check("kubernetes-k3os.txt", &all(&config));
+}
+
+#[test]
+fn joining() {
+    let mut config = Config::default();
+    config.skerry.server_url = Some("https://10.0.0.1:6443".into());
+    check("kubernetes-join.txt", &text(&plan(&config, &facts())));
+}
+
+#[test]
+fn none() {
+    let mut config = Config::default();
+    config.skerry.distribution = Distribution::None;
+    check("none.txt", &text(&plan(&config, &facts())));
+}
+
+#[test]
+fn fake() {
+    let mut config = Config::default();
+    config.skerry.distribution = Distribution::Fake;
+    config.skerry.k3s_args = vec!["a notify -- --ready 100".into(), "b once after=a".into()];
+    check("fake.txt", &text(&plan(&config, &facts())));
+}
