@@ -6,9 +6,14 @@
 //! * [`machine`]: one machine: started, watched, asked, cut off.
 //! * [`cases`]: the table of machine tests, each a function over a [`machine::Lab`].
 //! * [`suite`]: the tiers of `make test`, and how their results are counted.
+//! * [`node`]: one node with one pod, from power-on to the pod's log.
 //! * [`bench`]: the figures of `make bench`.
 //!
 //! Invariants: nothing sleeps where it can wait for an event; every machine has a time limit and dies with whoever started it; what a
 //! failed test saw stays in `target/machine/NAME/`.
 
+pub mod bench;
+pub mod cases;
 pub mod machine;
+pub mod node;
+pub mod suite;

@@ -61,6 +61,8 @@ pub struct Request {
     pub name: String,
     /// Memory, in MiB.
     pub memory: u32,
+    /// The initramfs, if not the release's.
+    pub initrd: Option<PathBuf>,
     /// The root image, if not the release's.
     pub root: Option<PathBuf>,
     /// The root hash to give, if not the release's.
@@ -87,6 +89,7 @@ impl Request {
         Self {
             name: name.to_owned(),
             memory: 1024,
+            initrd: None,
             root: None,
             roothash: None,
             data: None,
@@ -219,11 +222,10 @@ impl Lab {
             "user,id=net,net={net}.0/24,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:0-:6443"
         ));
         command.arg("-device").arg(format!("virtio-net-pci,netdev=net,mac={MAC},romfile="));
+        command.arg("-kernel").arg(self.release.kernel());
         command
-            .arg("-kernel")
-            .arg(self.release.kernel())
             .arg("-initrd")
-            .arg(self.release.initrd());
+            .arg(request.initrd.clone().unwrap_or_else(|| self.release.initrd()));
         command.args(drive("root", request.root.as_deref().unwrap_or(&self.release.root()), true));
         if let Some(data) = &request.data {
             command.args(drive("data", data, request.data_is_read_only));
@@ -333,6 +335,11 @@ impl Machine {
     /// Presses the power button.
     pub fn power_button(&mut self) -> Result<()> {
         self.qmp.run("system_powerdown", &json!({})).map(drop)
+    }
+
+    /// How long ago it was started.
+    pub fn age(&self) -> Duration {
+        self.serial.age()
     }
 
     /// Waits until the machine has switched itself off.

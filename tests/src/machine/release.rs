@@ -18,11 +18,18 @@ pub struct Release {
 impl Release {
     /// Reads the release in `SKERRY_OUT`, or in `out/`.
     pub fn read() -> Result<Self> {
-        let dir = env::var_os("SKERRY_OUT").map_or_else(|| repository().join("out"), PathBuf::from);
+        Self::read_from(&env::var_os("SKERRY_OUT").map_or_else(|| repository().join("out"), PathBuf::from))
+    }
+
+    /// Reads the release in a folder.
+    pub fn read_from(dir: &Path) -> Result<Self> {
         let path = dir.join("manifest.json");
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}; make it with `make image`", path.display()))?;
         let manifest = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
-        Ok(Self { dir, manifest })
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            manifest,
+        })
     }
 
     /// The kernel.
@@ -109,6 +116,19 @@ pub fn images(arguments: &[&str]) -> Result<String> {
         bail!("running `images {}`: {}; see its lines above", arguments.join(" "), out.status);
     }
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+/// The OCI archive with the test image `skerry.local/hello:1`, made if it is not there.
+pub fn hello() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("SKERRY_HELLO") {
+        return Ok(PathBuf::from(path));
+    }
+    let out = images(&["fixture"])?;
+    let path = PathBuf::from(out.lines().last().unwrap_or_default().trim());
+    if !path.is_file() {
+        bail!("making the test image: `images fixture` names {}, which is no file", path.display());
+    }
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -75,6 +75,11 @@ impl Serial {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How long ago the machine was started.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// How much has come: a place to wait from for what comes next.
     pub fn mark(&self) -> usize {
         self.lock().bytes.len()

@@ -1,0 +1,124 @@
+//! `make bench`: our figures beside others', in one run; the table comes last.
+
+#![allow(clippy::print_stdout, reason = "printing figures is this program's job")]
+
+use anyhow::{Context, Result};
+use skerry_tests::bench::others::{self, Other};
+use skerry_tests::bench::{Row, median, ours, table};
+use skerry_tests::cases::Bench;
+use skerry_tests::machine::Lab;
+use skerry_tests::machine::release;
+use skerry_tests::suite::{step, tiers};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let rounds = std::env::var("N").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
+    let nodes = std::env::var("NODES").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
+    match run(rounds, nodes) {
+        Ok(rows) => {
+            println!("\n{}", table(&rows));
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("bench: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(rounds: usize, nodes: usize) -> Result<Vec<Row>> {
+    let lab = Lab::open()?;
+    let hello = release::hello()?;
+    let built = step::run("fake", &mut tiers::fake(), |line| println!("  {line}"))?;
+    anyhow::ensure!(built.well, "building the stand-in program:\n{}", built.last_lines(20));
+    let bench = Bench::new(lab, hello, tiers::fake_path());
+    println!(
+        "PID 1's start → DHCP lease + sshd + first service, {rounds} rounds in turns ({:?}):",
+        bench.lab.accel
+    );
+    let mut rows = pid1(&bench, rounds)?;
+    rows.push(config()?);
+    println!("Power-on → a pod's log, {nodes} times:");
+    rows.extend(node(&bench, nodes)?);
+    Ok(rows)
+}
+
+fn pid1(bench: &Bench, rounds: usize) -> Result<Vec<Row>> {
+    let initrd = others::initrd(&bench.lab, &bench.hello)?;
+    let (mut floor, mut busybox, mut own) = (vec![], vec![], vec![]);
+    for round in 1..=rounds {
+        floor.push(others::boot(&bench.lab, &initrd, Other::Floor).context("booting the floor")?.0);
+        busybox.push(others::boot(&bench.lab, &initrd, Other::Busybox).context("booting busybox init")?.0);
+        own.push(ours::boot(bench).context("booting ours")?);
+        let last = |v: &[f64]| v.last().copied().unwrap_or(f64::NAN);
+        let ours = own.last().map_or(f64::NAN, |o| o.exec_to_service);
+        println!(
+            "  {round}: floor {:.3} s, busybox {:.3} s, ours {ours:.3} s",
+            last(&floor),
+            last(&busybox)
+        );
+    }
+    let exec: Vec<f64> = own.iter().map(|o| o.exec_to_service).collect();
+    let ratios: Vec<f64> = exec.iter().zip(&floor).map(|(o, f)| o / f).collect();
+    let of = |f: fn(&ours::Boot) -> f64| median(&own.iter().map(f).collect::<Vec<_>>()) / 1024.0;
+    Ok(vec![
+        Row::shown(
+            "PID 1 → lease + sshd + service: static C floor",
+            format!("{:.3} s", median(&floor)),
+            "(the measure)",
+        ),
+        Row::shown(
+            "  busybox init + udhcpc",
+            format!("{:.3} s", median(&busybox)),
+            &format!("{:.1} × floor", median(&busybox) / median(&floor)),
+        ),
+        Row::shown("  skerry", format!("{:.3} s", median(&exec)), ""),
+        Row::limited("  skerry, beside the floor (paired)", median(&ratios), "× floor", 2.5),
+        Row::limited("resident, idle: PID 1", of(|o| o.pid1_kib), "MiB", 1.5),
+        Row::limited("resident, idle: all our programs", of(|o| o.all_kib), "MiB", 6.0),
+    ])
+}
+
+/// Runs the config room's own benchmark, which prints `… N ms` last.
+fn config() -> Result<Row> {
+    let mut command = release::cargo();
+    command.args(["run", "--quiet", "--release", "-p", "skerry-config", "--example", "bench"]);
+    let ended = step::run("bench-config", &mut command, |line| println!("  {line}"))?;
+    let ms = ended
+        .output
+        .split_whitespace()
+        .zip(ended.output.split_whitespace().skip(1))
+        .filter(|(_, unit)| unit.starts_with("ms"));
+    let last = ms.filter_map(|(n, _)| n.parse::<f64>().ok()).last();
+    let value = last.with_context(|| format!("reading the config benchmark:\n{}", ended.last_lines(10)))?;
+    Ok(Row::limited("config: 200 lines read, merged and planned", value, "ms", 10.0))
+}
+
+fn node(bench: &Bench, times: usize) -> Result<Vec<Row>> {
+    let mut runs = vec![];
+    for round in 1..=times {
+        let (at, memory) = ours::node(&bench.lab, &bench.hello, |_, _| {})?;
+        println!(
+            "  {round}: API {:.1} s, Ready {:.1} s, pod's log {:.1} s, {memory} MiB",
+            at.api, at.ready, at.pod
+        );
+        runs.push((at, memory));
+    }
+    let of = |f: fn(&skerry_tests::node::Milestones) -> f32| median(&runs.iter().map(|(m, _)| f64::from(f(m))).collect::<Vec<_>>());
+    let memory = median(
+        &runs
+            .iter()
+            .map(|(_, m)| f64::from(u32::try_from(*m).unwrap_or(u32::MAX)))
+            .collect::<Vec<_>>(),
+    );
+    Ok(vec![
+        Row::shown("power-on → API ready", format!("{:.1} s", of(|m| m.api)), "prototype 33"),
+        Row::shown("power-on → node Ready", format!("{:.1} s", of(|m| m.ready)), "prototype 36–41"),
+        Row::shown("power-on → pod's log read", format!("{:.1} s", of(|m| m.pod)), "prototype 62–65"),
+        Row::shown(
+            "memory of the whole machine, 3 minutes after Ready",
+            format!("{memory:.0} MiB"),
+            "prototype 440–475 MB",
+        ),
+    ])
+}

@@ -1,0 +1,268 @@
+//! `make test`: every tier that this computer can run, cheapest first; the last line says how many passed, failed and were skipped.
+
+#![allow(clippy::print_stdout, reason = "telling how the tests go is this program's job")]
+
+use anyhow::{Context, Result, bail};
+use skerry_tests::cases::{self, Bench, Case, TABLE, When};
+use skerry_tests::machine::release::{self, Release};
+use skerry_tests::machine::{Lab, accel::Accel};
+use skerry_tests::suite::tiers::{self, Counts, Tier};
+use skerry_tests::suite::{Tally, count, step};
+use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+const HELP: &str = "suite [--list] [--only WORD] [--torture] [--jobs N]
+
+  --list       what would run, and how long the machine tests are expected to take
+  --only WORD  only what has WORD in its name (fmt, clippy, test, image, machine, or a machine test)
+  --torture    the slow machine tests too
+  --jobs N     machine tests at a time (1; each wants 2 cores and 4 GiB)
+
+REQUIRE=all   a skipped test is a failure
+SKERRY_OUT    test this release instead of making one";
+
+struct Request {
+    only: Option<String>,
+    list: bool,
+    torture: bool,
+    jobs: usize,
+}
+
+fn request(arguments: impl Iterator<Item = String>) -> Result<Request> {
+    let mut request = Request {
+        only: std::env::var("ONLY").ok().filter(|o| !o.is_empty()),
+        list: false,
+        torture: false,
+        jobs: 1,
+    };
+    let mut arguments = arguments;
+    while let Some(word) = arguments.next() {
+        match word.as_str() {
+            "--list" => request.list = true,
+            "--torture" => request.torture = true,
+            "--only" => request.only = Some(arguments.next().context("reading --only: no word follows")?),
+            "--jobs" => {
+                request.jobs = arguments
+                    .next()
+                    .and_then(|n| n.parse().ok())
+                    .context("reading --jobs: no number follows")?;
+            }
+            other => bail!("reading {other:?}: not known\n\n{HELP}"),
+        }
+    }
+    Ok(request)
+}
+
+fn main() -> ExitCode {
+    let request = match request(std::env::args().skip(1)) {
+        Ok(request) => request,
+        Err(e) => {
+            eprintln!("suite: {e:#}");
+            return ExitCode::from(2);
+        }
+    };
+    if request.list {
+        list(&request);
+        return ExitCode::SUCCESS;
+    }
+    let runner = Runner {
+        started: Instant::now(),
+        request,
+    };
+    let mut tally = Tally::default();
+    for tier in tiers::of_this_computer().iter().filter(|t| runner.wants(t.name)) {
+        tally += runner.tier(tier);
+    }
+    tally += runner.image_and_machines();
+    let all = std::env::var("REQUIRE").is_ok_and(|r| r == "all");
+    runner.say("done", &format!("{} minutes", runner.started.elapsed().as_secs().div_ceil(60)));
+    println!("{tally}");
+    if tally.is_success(all) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn list(request: &Request) {
+    let runner = Runner {
+        started: Instant::now(),
+        request: Request {
+            only: request.only.clone(),
+            ..*request
+        },
+    };
+    for tier in tiers::of_this_computer().iter().filter(|t| runner.wants(t.name)) {
+        println!("{:<20} {}", tier.name, tier.what);
+    }
+    println!("{:<20} the release can be made, twice to the same bytes", "image");
+    for case in runner.cases() {
+        println!("{:<20} {} ({} s)", case.name, case.what, case.seconds);
+    }
+}
+
+struct Runner {
+    started: Instant,
+    request: Request,
+}
+
+impl Runner {
+    fn wants(&self, name: &str) -> bool {
+        self.request.only.as_deref().is_none_or(|only| name.contains(only))
+    }
+
+    fn cases(&self) -> Vec<&'static Case> {
+        let on = |c: &&Case| c.when == When::Always || self.request.torture;
+        TABLE
+            .iter()
+            .filter(on)
+            .filter(|c| self.wants(&format!("machine {}", c.name)))
+            .collect()
+    }
+
+    fn say(&self, name: &str, text: &str) {
+        let at = self.started.elapsed().as_secs();
+        println!("[{:3}:{:02}] {name:<20} {text}", at / 60, at % 60);
+    }
+
+    fn tier(&self, tier: &Tier) -> Tally {
+        self.say(tier.name, tier.what);
+        let mut command = release::cargo();
+        command.args(tier.cargo);
+        self.step(tier.name, &mut command, tier.counts)
+    }
+
+    /// Runs a program, tells how it went, and counts it.
+    fn step(&self, name: &str, command: &mut Command, counts: Counts) -> Tally {
+        let ended = match step::run(name, command, |line| self.say("", line)) {
+            Ok(ended) => ended,
+            Err(e) => {
+                self.say(name, &format!("FAILED: {e:#}"));
+                return Tally::one(false);
+            }
+        };
+        let mut tally = if counts == Counts::Tests {
+            count::count(&ended.output)
+        } else {
+            Tally::one(ended.well)
+        };
+        if counts == Counts::Report {
+            self.say(
+                name,
+                if ended.well {
+                    "nothing known"
+                } else {
+                    "see target/test/advisories.log (a report, not a test)"
+                },
+            );
+            return Tally::default();
+        }
+        if !ended.well && tally.failed == 0 {
+            tally.failed = 1; // it did not come as far as its tests
+        }
+        let took = format!("{:.1} s", ended.took.as_secs_f32());
+        if tally.failed == 0 {
+            self.say(name, &format!("ok ({tally}) in {took}"));
+        } else {
+            let failures = count::failures(&ended.output).join(", ");
+            self.say(name, &format!("FAILED ({tally}) in {took} {failures}"));
+            println!("{}", ended.last_lines(40));
+        }
+        tally
+    }
+
+    fn image_and_machines(&self) -> Tally {
+        let cases = self.cases();
+        let mut tally = Tally::default();
+        if cases.is_empty() && !self.wants("image") {
+            return tally;
+        }
+        if std::env::var_os("SKERRY_OUT").is_none() {
+            self.say("image", "the release is made");
+            tally += self.step("image", &mut tiers::images(&["image", "--out", "out"]), Counts::Itself);
+            if tally.failed > 0 {
+                self.say("machine", &format!("{} tests need the release", cases.len()));
+                tally += Tally::skipped(cases.len());
+                return tally;
+            }
+            if self.wants("image") {
+                self.say("image-reproducible", "made twice, the root has the same hash");
+                tally += self.step("image-reproducible", &mut tiers::images(&["check-reproducible"]), Counts::Itself);
+            }
+        }
+        if !cases.is_empty() {
+            tally += self.machines(&cases);
+        }
+        tally
+    }
+
+    fn machines(&self, cases: &[&'static Case]) -> Tally {
+        let bench = match self.bench() {
+            Ok(bench) => bench,
+            Err(e) => {
+                self.say("machine", &format!("{} tests skipped: {e:#}", cases.len()));
+                return Tally::skipped(cases.len());
+            }
+        };
+        let slow = if bench.lab.accel == Accel::Tcg {
+            ", by translation (TCG)"
+        } else {
+            ", by KVM"
+        };
+        let sum: u32 = cases.iter().map(|c| c.seconds).sum();
+        self.say(
+            "machine",
+            &format!("{} tests, about {} minutes{slow}", cases.len(), sum.div_ceil(60)),
+        );
+        let (next, tally) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
+        std::thread::scope(|scope| {
+            for _ in 0..self.request.jobs.max(1) {
+                scope.spawn(|| {
+                    while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let one = self.case(case, &bench);
+                        if let Ok(mut tally) = tally.lock() {
+                            *tally += one;
+                        }
+                    }
+                });
+            }
+        });
+        tally.into_inner().unwrap_or_default()
+    }
+
+    fn case(&self, case: &Case, bench: &Bench) -> Tally {
+        self.say(case.name, case.what);
+        let started = Instant::now();
+        let checks = cases::run(case, bench);
+        let took = format!("{:.0} s (expected {})", started.elapsed().as_secs_f32(), case.seconds);
+        if checks.failed.is_empty() {
+            self.say(case.name, &format!("ok: {} assertions in {took}", checks.held));
+        } else {
+            self.say(
+                case.name,
+                &format!(
+                    "FAILED: {} of {} assertions in {took}",
+                    checks.failed.len(),
+                    checks.failed.len() + checks.held
+                ),
+            );
+            for failed in &checks.failed {
+                println!("          - {failed}");
+            }
+            println!("          see target/machine/{}*/", case.name);
+        }
+        Tally::one(checks.failed.is_empty())
+    }
+
+    fn bench(&self) -> Result<Bench> {
+        let lab = Lab::with(Release::read()?)?;
+        let hello = release::hello()?;
+        let built = step::run("fake", &mut tiers::fake(), |line| self.say("", line))?;
+        if !built.well {
+            bail!("building the stand-in program:\n{}", built.last_lines(20));
+        }
+        Ok(Bench::new(lab, hello, tiers::fake_path()))
+    }
+}

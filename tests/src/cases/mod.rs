@@ -1,0 +1,221 @@
+//! The machine tests: one table, each row a function over a [`Lab`] that asserts many things of few boots.
+
+mod broken;
+pub mod check;
+mod disks;
+mod faults;
+mod node;
+mod none;
+mod root;
+pub mod start;
+
+use crate::machine::{Lab, Machine};
+use anyhow::Result;
+use check::Checks;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// When a case runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// In every `make test`.
+    Always,
+    /// Only when asked for by `--torture`: slow, and rarely the one that finds something.
+    Torture,
+}
+
+/// One machine test.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// Its name, and that of its folder under `target/machine/`.
+    pub name: &'static str,
+    /// What it proves, for a person.
+    pub what: &'static str,
+    /// When it runs.
+    pub when: When,
+    /// Expected seconds by TCG on two cores.
+    pub seconds: u32,
+    /// The test.
+    pub run: fn(&Bench, &mut Checks) -> Result<()>,
+}
+
+const fn always(name: &'static str, seconds: u32, what: &'static str, run: fn(&Bench, &mut Checks) -> Result<()>) -> Case {
+    Case {
+        name,
+        what,
+        when: When::Always,
+        seconds,
+        run,
+    }
+}
+
+const fn torture(name: &'static str, seconds: u32, what: &'static str, run: fn(&Bench, &mut Checks) -> Result<()>) -> Case {
+    Case {
+        name,
+        what,
+        when: When::Torture,
+        seconds,
+        run,
+    }
+}
+
+/// All machine tests, cheapest first.
+pub const TABLE: &[Case] = &[
+    always(
+        "verity-wrong-hash",
+        15,
+        "a wrong root hash is refused before the root is used, and says so",
+        root::wrong_hash,
+    ),
+    always(
+        "first-login",
+        30,
+        "status, services, logs, sudo and both user names, as a new user tries them",
+        none::first_login,
+    ),
+    always("power", 75, "reboot and poweroff from inside, and the power button", none::power),
+    always(
+        "verity-damage",
+        30,
+        "a damaged root block is an I/O error, never wrong bytes",
+        root::damage,
+    ),
+    always("watchdog", 90, "a stopped PID 1 is reset by the hardware watchdog", none::watchdog),
+    always(
+        "last-good",
+        80,
+        "a bad edit boots the last good configuration, and says so",
+        none::last_good,
+    ),
+    always(
+        "hanging-plan",
+        50,
+        "a configuration that cannot be read to its end does not hold up the boot",
+        none::hanging_plan,
+    ),
+    always(
+        "disk-full",
+        60,
+        "a data disk filled to the last byte still boots to a login and says what is wrong",
+        disks::full,
+    ),
+    always(
+        "disk-read-only",
+        30,
+        "a data disk that cannot be written still boots to a login and says so",
+        disks::read_only,
+    ),
+    always(
+        "faults",
+        60,
+        "crash loops, deafness, orphans and a fork bomb: PID 1 stays up and says what is wrong",
+        faults::faults,
+    ),
+    always(
+        "broken-configs",
+        240,
+        "eight broken configurations come up to a login, with what was good in them",
+        broken::logins,
+    ),
+    always("full-config", 160, "every k3OS key takes effect, and the node is Ready", node::full),
+    always(
+        "second-boot",
+        200,
+        "after a power cut: same CA, state kept, pod back; DNS, a Service, containerd restarted",
+        node::second_boot,
+    ),
+    always(
+        "address-changed",
+        90,
+        "the machine's address changed: Ready, and the certificate is right",
+        node::address_changed,
+    ),
+    always(
+        "clock-later",
+        200,
+        "300 and 400 days later: certificates renewed, Ready",
+        node::clock_later,
+    ),
+    always("live", 100, "without a data disk: Ready, in memory", node::live),
+    always(
+        "broken-to-ready",
+        190,
+        "two broken configurations come up to Ready",
+        broken::clusters,
+    ),
+    torture(
+        "cut-while-starting",
+        900,
+        "power cuts while Kubernetes starts for the first time: Ready in the end",
+        node::cut_while_starting,
+    ),
+];
+
+/// What the cases of one run share.
+#[derive(Debug)]
+pub struct Bench {
+    /// QEMU, the release, the key.
+    pub lab: Lab,
+    /// The stand-in program of the fault tests.
+    pub fake: PathBuf,
+    /// The OCI archive with `skerry.local/hello:1`.
+    pub hello: PathBuf,
+    /// The data disk of a node that was Ready and then lost its power.
+    ready: OnceLock<PathBuf>,
+}
+
+impl Bench {
+    /// Over a lab.
+    pub fn new(lab: Lab, hello: PathBuf, fake: PathBuf) -> Self {
+        Self {
+            lab,
+            fake,
+            hello,
+            ready: OnceLock::new(),
+        }
+    }
+}
+
+/// Runs one case; its machines' console logs are in its folder whatever comes.
+pub fn run(case: &Case, bench: &Bench) -> Checks {
+    let mut checks = Checks::default();
+    if let Err(e) = (case.run)(bench, &mut checks) {
+        checks.failed.push(format!("{e:#}"));
+    }
+    checks
+}
+
+/// Runs `body` over a machine; if anything was found wrong, the services' logs are kept.
+fn with_machine<T>(
+    bench: &Bench,
+    checks: &mut Checks,
+    mut machine: Machine,
+    body: impl FnOnce(&mut Machine, &mut Checks) -> Result<T>,
+) -> Result<T> {
+    let before = checks.failed.len();
+    let done = body(&mut machine, checks);
+    if done.is_err() || checks.failed.len() > before {
+        machine.keep_logs(&bench.lab);
+    }
+    done
+}
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_the_whole_fits_the_budget() {
+        let mut names: Vec<_> = TABLE.iter().map(|c| c.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+        let sum: u32 = TABLE.iter().filter(|c| c.when == When::Always).map(|c| c.seconds).sum();
+        assert!(sum <= 30 * 60, "the machine tests take {sum} s; make one of them torture");
+    }
+}

@@ -1,0 +1,82 @@
+//! How many tests a test program's output tells of.
+
+use super::Tally;
+
+/// Reads the lines of `cargo test` and of `cargo nextest run`.
+pub fn count(output: &str) -> Tally {
+    let mut tally = Tally::default();
+    for line in output.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("test result: ") {
+            tally += words(rest, "ignored");
+        } else if let Some((_, rest)) = line.strip_prefix("Summary [").and_then(|l| l.split_once("tests run:")) {
+            tally += words(rest, "skipped");
+        }
+    }
+    tally
+}
+
+/// The names of the tests that failed.
+pub fn failures(output: &str) -> Vec<String> {
+    let of_cargo = |l: &str| l.strip_prefix("test ")?.strip_suffix(" ... FAILED").map(str::to_owned);
+    let of_nextest = |l: &str| Some(l.strip_prefix("FAIL [")?.split_once(']')?.1.trim().to_owned());
+    let mut names: Vec<String> = output
+        .lines()
+        .map(str::trim)
+        .filter_map(|l| of_cargo(l).or_else(|| of_nextest(l)))
+        .collect();
+    names.dedup();
+    names
+}
+
+fn words(line: &str, skipped: &str) -> Tally {
+    let number = |word: &str| {
+        let before = line.split(word).next().filter(|b| b.len() < line.len())?;
+        before.trim_end().rsplit(' ').next()?.parse().ok()
+    };
+    Tally {
+        passed: number("passed").unwrap_or(0),
+        failed: number("failed").unwrap_or(0),
+        skipped: number(skipped).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_runners_are_read() {
+        let cargo = "running 3 tests\ntest a::b ... ok\ntest a::c ... FAILED\ntest result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+                     test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        assert_eq!(
+            count(cargo),
+            Tally {
+                passed: 6,
+                failed: 1,
+                skipped: 1
+            }
+        );
+        assert_eq!(failures(cargo), ["a::c"]);
+        let nextest =
+            "        FAIL [   0.005s] skerry-config  cases::n\n     Summary [   1.2s] 12 tests run: 10 passed, 2 failed, 3 skipped\n";
+        assert_eq!(
+            count(nextest),
+            Tally {
+                passed: 10,
+                failed: 2,
+                skipped: 3
+            }
+        );
+        assert_eq!(failures(nextest), ["skerry-config  cases::n"]);
+        let all_well = "     Summary [   1.2s] 12 tests run: 12 passed (1 slow), 0 skipped\n";
+        assert_eq!(
+            count(all_well),
+            Tally {
+                passed: 12,
+                failed: 0,
+                skipped: 0
+            }
+        );
+        assert_eq!(count("error: could not compile"), Tally::default());
+    }
+}

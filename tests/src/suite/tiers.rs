@@ -1,0 +1,136 @@
+//! What each tier runs, as data: the table that `make test --list` prints and the runner walks.
+
+use crate::machine::release;
+use crate::machine::tools::on_path;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How a program's result is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counts {
+    /// As one test: its exit status.
+    Itself,
+    /// As the tests that its output tells of.
+    Tests,
+    /// Not at all: its lines are shown.
+    Report,
+}
+
+/// One program of a tier.
+#[derive(Debug, Clone, Copy)]
+pub struct Tier {
+    /// Its name, and that of its log in `target/test/`.
+    pub name: &'static str,
+    /// What it proves.
+    pub what: &'static str,
+    /// How it counts.
+    pub counts: Counts,
+    /// Runs only where `cargo NAME` is installed; its absence is no skip, for the tests hold the same rules.
+    pub needs: Option<&'static str>,
+    /// Arguments of cargo.
+    pub cargo: &'static [&'static str],
+}
+
+const IMAGES: [&str; 8] = ["run", "--quiet", "--profile", "tool", "-p", "skerry-images", "--bin", "images"];
+
+/// The tiers before the machines, cheapest first. [`nextest`] takes the place of `test` where it is installed.
+pub const TIERS: &[Tier] = &[
+    Tier {
+        name: "fmt",
+        what: "the sources are formatted",
+        counts: Counts::Itself,
+        needs: None,
+        cargo: &["fmt", "--all", "--", "--check"],
+    },
+    Tier {
+        name: "clippy",
+        what: "no lint speaks",
+        counts: Counts::Itself,
+        needs: None,
+        cargo: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    },
+    Tier {
+        name: "test",
+        what: "every room's own tests",
+        counts: Counts::Tests,
+        needs: None,
+        cargo: &["test", "--workspace", "--no-fail-fast"],
+    },
+    Tier {
+        name: "deny",
+        what: "bans, licences and sources, by cargo-deny",
+        counts: Counts::Itself,
+        needs: Some("cargo-deny"),
+        cargo: &["deny", "check", "bans", "licenses", "sources"],
+    },
+    Tier {
+        name: "advisories",
+        what: "known weaknesses",
+        counts: Counts::Report,
+        needs: Some("cargo-deny"),
+        cargo: &["deny", "check", "advisories"],
+    },
+];
+
+/// The tests by nextest, and the doctests that it leaves out.
+pub const NEXTEST: [Tier; 2] = [
+    Tier {
+        name: "test",
+        what: "every room's own tests",
+        counts: Counts::Tests,
+        needs: Some("cargo-nextest"),
+        cargo: &["nextest", "run", "--workspace", "--no-fail-fast", "--color=never"],
+    },
+    Tier {
+        name: "doctest",
+        what: "the examples in the documentation",
+        counts: Counts::Tests,
+        needs: None,
+        cargo: &["test", "--workspace", "--doc", "--no-fail-fast"],
+    },
+];
+
+/// The tiers of this computer: what is installed decides between the runners.
+pub fn of_this_computer() -> Vec<Tier> {
+    let has = |t: &Tier| t.needs.is_none_or(|program| on_path(program).is_some());
+    let mut tiers = vec![];
+    for tier in TIERS.iter().filter(|t| has(t)) {
+        if tier.name == "test" && NEXTEST.iter().all(has) {
+            tiers.extend(NEXTEST);
+        } else {
+            tiers.push(*tier);
+        }
+    }
+    tiers
+}
+
+/// A run of the image maker.
+pub fn images(arguments: &[&str]) -> Command {
+    let mut command = release::cargo();
+    command.args(IMAGES).arg("--").args(arguments);
+    command
+}
+
+/// The static build of the stand-in program for the fault tests.
+pub fn fake() -> Command {
+    let mut command = release::cargo();
+    command.args([
+        "build",
+        "--quiet",
+        "--profile",
+        "tool",
+        "-p",
+        "skerry-tests",
+        "--bin",
+        "fake",
+        "--target",
+        "x86_64-unknown-linux-gnu",
+    ]);
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    command
+}
+
+/// Where that build lies.
+pub fn fake_path() -> PathBuf {
+    release::target().join("x86_64-unknown-linux-gnu/tool/fake")
+}
