@@ -4,19 +4,44 @@
 //! ([`Problem`]). Pure: no files, no clock, no processes; and no bytes make it panic or take long.
 //!
 //! ```text
-//! Source ─ document / cmdline / userdata ─▶ Node (tree with positions) ─ normal (schema) ─▶ one tree a source
-//!        ─ merge ─▶ one tree ─ typed + validate ─▶ Config, Entry…            Problem… from every step
+//! Source ── read ──▶ Node ── normal ──▶ Item ─┐
+//!   (document, salvage,   (schema, check)     ├─ merge ──▶ Item ── typed ──▶ Config, Entry…
+//!    cmdline, userdata)                Item… ─┘                  connman        Problem… from every step
 //! ```
+//!
+//! Read [`load`] first. What k3OS did with each key is in `schema`; where we differ from it, and why, in the table of
+//! `tests/vectors.rs`.
 
+mod check;
+mod cmdline;
+mod connman;
+mod document;
+mod explain;
+mod k3os;
 mod load;
+mod merge;
+mod normal;
 mod problem;
+mod read;
+pub mod reference;
+mod report;
+mod salvage;
+mod scalar;
+mod schema;
+mod show;
 mod source;
+mod suggest;
+mod tree;
 pub mod types;
 mod usable;
+mod userdata;
+mod write;
 mod write_file;
 
-pub use load::{Entry, Loaded, Phase, load};
+pub use explain::{Entry, Phase};
+pub use load::{Loaded, load};
 pub use problem::{Origin, Problem, Severity};
+pub use show::HIDDEN;
 pub use source::{Source, SourceKind, is_for_machine, order};
 pub use types::*;
 pub use usable::usable;

@@ -1,7 +1,13 @@
 //! Facts in, plain data out: sources become one typed configuration, where each value came from, and what is wrong.
 
-use crate::{Config, Origin, Problem, Source};
+use crate::explain::{Entry, entries};
+use crate::merge::{Item, Tree};
+use crate::report::Report;
+use crate::tree::Mark;
+use crate::{Config, Problem, Severity, Source, SourceKind, connman, normal, read};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
 
 /// What came of the sources.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -18,44 +24,72 @@ pub struct Loaded {
     pub refused: Vec<String>,
 }
 
-/// One value of the configuration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its canonical path: `skerry.labels.region`, `write_files[0].path`.
-    pub path: String,
-    /// Its value. Show it only through [`Entry::shown`] where `secret` is set.
-    pub value: serde_json::Value,
-    /// It is a password, a token or the like.
-    pub secret: bool,
-    /// Where it came from.
-    #[serde(flatten)]
-    pub origin: Origin,
-    /// Where else it was set, and lost to this one.
-    pub overrides: Vec<Origin>,
-    /// In which phases it takes effect.
-    pub phases: Vec<Phase>,
-    /// What becomes of it, in one sentence.
-    pub effect: String,
-}
-
-/// When a value takes effect, in order of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Before anything else is set up.
-    Init,
-    /// Before the network.
-    Boot,
-    /// While the network comes up, and as long as it is up.
-    Network,
-    /// With the network up, before Kubernetes.
-    Runtime,
-    /// By Kubernetes.
-    Kubernetes,
-}
-
 /// Reads sources, in the order given: a later one wins. [`crate::order`] gives the order of the running machine.
 pub fn load(sources: &[Source]) -> Loaded {
-    let _ = sources;
-    Loaded::default()
+    let mut report = Report::new(sources.iter().map(|source| source.name.clone()).collect());
+    let mut merged: Option<Item> = None;
+    let mut readable = 0;
+    let mut refused = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        report.enter(number);
+        match one(source, &mut report) {
+            Some(item) => {
+                readable += 1;
+                match &mut merged {
+                    Some(merged) => merged.lay(item),
+                    None => merged = Some(item),
+                }
+            }
+            None => refused.push(source.name.clone()),
+        }
+    }
+    let merged = merged.unwrap_or_else(|| Item::new(report.spot(Mark::default()), Tree::Section(BTreeMap::new())));
+    let mut config = typed(&merged, &mut report);
+    let mut explain = entries(&merged, &report);
+    if let Some(network) = &mut config.network {
+        network.version = 2;
+    }
+    connman::translate(&mut config, &merged, &mut explain, &mut report);
+    Loaded {
+        config,
+        explain,
+        problems: report.finish(),
+        readable,
+        refused,
+    }
+}
+
+fn one(source: &Source, report: &mut Report) -> Option<Item> {
+    let node = read::read(source, report)?;
+    let (mark, what) = (node.mark, node.what());
+    let item = normal::read(node, source.kind, report);
+    if item.is_none() {
+        let write = if source.kind == SourceKind::UserData {
+            "YAML, or a script that begins with #!"
+        } else {
+            "hostname: my-node"
+        };
+        report.error(mark, "", format!("this is {what}, where a map of keys is expected"), write);
+    }
+    item
+}
+
+/// The typed configuration. The shapes were checked key by key, so the conversion holds; if one ever should not, only its key is lost.
+fn typed(merged: &Item, report: &mut Report) -> Config {
+    let whole = merged.json().unwrap_or_default();
+    if let Ok(config) = serde_json::from_value(whole.clone()) {
+        return config;
+    }
+    let mut kept = serde_json::Map::new();
+    if let Json::Object(keys) = whole {
+        for (key, value) in keys {
+            kept.insert(key.clone(), value);
+            if let Err(error) = serde_json::from_value::<Config>(Json::Object(kept.clone())) {
+                kept.remove(&key);
+                let words = [error.to_string(), "left out".to_owned(), String::new()];
+                report.push(Mark::default(), Severity::Error, true, &key, words);
+            }
+        }
+    }
+    serde_json::from_value(Json::Object(kept)).unwrap_or_default()
 }

@@ -1,0 +1,137 @@
+//! The keys of `network:`: the part of netplan's version 2 schema that this release knows, and the rest of netplan's names, so that
+//! they are answered with more than "unknown".
+
+use super::Shape::{Bool, Named, Number, Section, Sections, Text, TextMap, Texts};
+use super::{Key, key};
+use crate::Phase::Network;
+use crate::check::{self, Check};
+
+pub(crate) const NETWORK: &[Key] = &[
+    key("version", "version", &[], Number).checked(Check::Number(check::network_version)),
+    key("ethernets", "ethernets", &[], Named(INTERFACE))
+        .on(&[Network], "set up by netd")
+        .checked(Check::Element(check::ethernet)),
+    key("bonds", "bonds", &[], Named(INTERFACE))
+        .on(&[], "checked and kept")
+        .not_yet("bonds are not set up"),
+    key("bridges", "bridges", &[], Named(INTERFACE))
+        .on(&[], "checked and kept")
+        .not_yet("bridges are not set up"),
+    key("vlans", "vlans", &[], Named(INTERFACE))
+        .on(&[], "checked and kept")
+        .not_yet("VLANs are not set up"),
+    key("wifis", "wifis", &[], Named(INTERFACE))
+        .on(&[], "checked and kept")
+        .not_yet("Wi-Fi is not set up"),
+];
+
+pub(crate) const INTERFACE: &[Key] = &[
+    key("match", "match", &[], Section(MATCH)).on(&[Network], "chooses the device"),
+    key("dhcp4", "dhcp4", &[], Bool).on(&[Network], "asks for an IPv4 address"),
+    key("dhcp6", "dhcp6", &[], Bool)
+        .on(&[], "kept")
+        .not_yet("no address is asked for by DHCPv6; router advertisements give one"),
+    key("accept-ra", "acceptRa", &["accept_ra"], Bool).on(&[Network], "whether router advertisements count"),
+    key("addresses", "addresses", &[], Texts)
+        .on(&[Network], "added to the interface")
+        .checked(Check::Text(check::cidr)),
+    key("gateway4", "gateway4", &[], Text)
+        .on(&[Network], "default route for IPv4")
+        .checked(Check::Text(check::ipv4)),
+    key("gateway6", "gateway6", &[], Text)
+        .on(&[Network], "default route for IPv6")
+        .checked(Check::Text(check::ipv6)),
+    key("nameservers", "nameservers", &[], Section(NAMESERVERS)),
+    key("routes", "routes", &[], Sections(ROUTE))
+        .on(&[Network], "added to the routing table")
+        .checked(Check::Element(check::route)),
+    key("mtu", "mtu", &[], Number)
+        .on(&[Network], "set on the interface")
+        .checked(Check::Number(check::mtu)),
+    key("macaddress", "macaddress", &[], Text)
+        .on(&[Network], "set on the interface")
+        .checked(Check::Text(check::mac)),
+    key("optional", "optional", &[], Bool).on(&[Network], "whether the boot waits for the interface"),
+    key("interfaces", "interfaces", &[], Texts),
+    key("id", "id", &[], Number).checked(Check::Number(check::vlan)),
+    key("link", "link", &[], Text),
+    key("parameters", "parameters", &[], TextMap),
+    key("access-points", "accessPoints", &["access_points"], Named(ACCESS_POINT)),
+];
+
+const MATCH: &[Key] = &[
+    key("name", "name", &[], Text),
+    key("macaddress", "macaddress", &[], Text).checked(Check::Text(check::mac)),
+    key("driver", "driver", &[], Text),
+    key("path", "path", &[], Text),
+];
+
+const NAMESERVERS: &[Key] = &[
+    key("addresses", "addresses", &[], Texts)
+        .on(&[Network], "asked for names")
+        .checked(Check::Text(check::ip)),
+    key("search", "search", &[], Texts)
+        .on(&[Network], "domains to search")
+        .checked(Check::Text(check::host)),
+];
+
+const ROUTE: &[Key] = &[
+    key("to", "to", &[], Text).checked(Check::Text(check::destination)),
+    key("via", "via", &[], Text).checked(Check::Text(check::ip)),
+    key("metric", "metric", &[], Number),
+    key("on-link", "onLink", &["on_link"], Bool),
+];
+
+const ACCESS_POINT: &[Key] = &[key("password", "password", &[], Text).secret(), key("hidden", "hidden", &[], Bool)];
+
+/// Names that netplan knows and this release does not.
+pub(crate) const NOT_YET: &[&str] = &[
+    "renderer",
+    "tunnels",
+    "modems",
+    "vrfs",
+    "dummy-devices",
+    "virtual-ethernets",
+    "nm-devices",
+    "openvswitch",
+    "set-name",
+    "wakeonlan",
+    "emit-lldp",
+    "dhcp-identifier",
+    "dhcp4-overrides",
+    "dhcp6-overrides",
+    "ipv6-privacy",
+    "ipv6-mtu",
+    "ipv6-address-generation",
+    "ipv6-address-token",
+    "link-local",
+    "critical",
+    "optional-addresses",
+    "activation-mode",
+    "routing-policy",
+    "neigh-suppress",
+    "auth",
+    "ignore-carrier",
+    "regulatory-domain",
+    "table",
+    "from",
+    "scope",
+    "type",
+    "advertised-mss",
+    "congestion-window",
+    "mode",
+    "bssid",
+    "band",
+    "channel",
+    "receive-checksum-offload",
+    "transmit-checksum-offload",
+    "tcp-segmentation-offload",
+    "large-receive-offload",
+    "generic-segmentation-offload",
+    "generic-receive-offload",
+    "tcp6-segmentation-offload",
+    "infiniband-mode",
+    "virtual-function-count",
+    "embedded-switch-mode",
+    "delay-virtual-functions-rebind",
+];
