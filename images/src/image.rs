@@ -1,0 +1,235 @@
+//! The way from a checkout to a release's files: gather, build what is missing, assemble, lay out.
+
+use crate::cache::Cache;
+use crate::cpio::{Archive, Entry};
+use crate::debian::{self, Request, Variant};
+use crate::digest::{self, Key};
+use crate::go;
+use crate::host::{self, Mirror};
+use crate::kernel::{self, Flavour, Kernel};
+use crate::lock::{self, Lock};
+use crate::release::{self, Release};
+use crate::root::{self, Made, Parts};
+use crate::run::{self, say};
+use crate::rust;
+use crate::toolchain::Toolchain;
+use crate::tools::Root;
+use crate::tree::{Body, Tree};
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// All that an image is made of, built or found in the cache.
+pub struct Inputs {
+    checkout: PathBuf,
+    tools: Root,
+    debian: PathBuf,
+    kernel: Kernel,
+    go: go::Built,
+    rust: BTreeMap<String, PathBuf>,
+    release: Release,
+    /// What really went in.
+    pub lock: Lock,
+}
+
+/// Paths of the checkout that decide what an image contains.
+const SOURCES: &[&str] =
+    &["Cargo.lock", "Cargo.toml", "cli", "config", "control", "distribution", "fetch", "images", "init", "network", "overlay", "sys"];
+
+/// Gathers the inputs.
+pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<String>) -> Result<Inputs> {
+    host::prepare()?;
+    let mirror = Mirror::of_host();
+    let recorded = Lock::read(checkout)?;
+    let taken = taken.unwrap_or_else(|| recorded.taken.clone());
+    let tools = Root::tools(cache, &mirror)?;
+    let packages: Vec<&str> = debian::ROOT.iter().map(|(package, _)| *package).collect();
+    let request = Request { kind: "debian", packages: &packages, variant: Variant::Extract, backports: false, epoch: &taken };
+    let debian = debian::unpack(cache, &mirror, &request)?;
+    let kernel = kernel::obtain(cache, &mirror, &tools, flavour, &taken)?;
+    let toolchain = Toolchain::find(cache, &mirror, checkout)?;
+    let go = go::build(cache, &toolchain, checkout)?;
+    let rust = rust::build(cache, &toolchain, checkout)?;
+    let version = |family: &str| go.versions.get(family).cloned().unwrap_or_default();
+    let release = Release {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        built: last_change(checkout),
+        kernel: kernel.release.clone(),
+        kubernetes: version("kubernetes"),
+        coredns: version("coredns"),
+    };
+    let mut all = debian::packages(&debian)?;
+    all.extend(kernel.package.clone());
+    let crates = fs::read_to_string(checkout.join("Cargo.lock")).context("reading Cargo.lock")?;
+    let lock = Lock { taken, debian: all, go: go::modules(checkout)?, crates: lock::crates(&crates) };
+    Ok(Inputs { checkout: checkout.to_path_buf(), tools, debian, kernel, go, rust, release, lock })
+}
+
+/// When the sources last changed: `SOURCE_DATE_EPOCH`, else the last commit that touched them, else when Cargo.lock was written.
+fn last_change(checkout: &Path) -> u64 {
+    if let Some(told) = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok()) {
+        return told;
+    }
+    let mut git = Command::new("git");
+    git.arg("-C").arg(checkout).args(["-c", "safe.directory=*", "log", "-1", "--format=%ct", "--"]).args(SOURCES);
+    let committed = run::output("asking git for the last change", &mut git).ok().and_then(|text| text.trim().parse().ok());
+    committed.unwrap_or_else(|| {
+        let written = fs::metadata(checkout.join("Cargo.lock")).and_then(|metadata| metadata.modified()).ok();
+        written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs())
+    })
+}
+
+impl Inputs {
+    fn key(&self) -> Result<String> {
+        let mut key = Key::default().with("form", "1").with("release", self.release.inside());
+        for path in [&self.debian, &self.kernel.modules, &self.kernel.early].into_iter().chain(self.go.programs.values()) {
+            key = key.with("entry", path.to_string_lossy().as_bytes()); // its last part stands for its content
+        }
+        key = key.with("kernel", digest::of_file(&self.kernel.vmlinuz)?);
+        for (name, path) in &self.rust {
+            key = key.with(name, digest::of_file(path)?);
+        }
+        key = key.with_folder("files", &self.checkout.join("overlay/files"))?.with_folder("maker", &self.checkout.join("images/src"))?;
+        Ok(key.finish())
+    }
+
+    fn parts<'a>(&'a self, release: &'a str) -> Parts<'a> {
+        Parts {
+            checkout: &self.checkout,
+            debian: &self.debian,
+            kernel: &self.kernel,
+            go: &self.go,
+            rust: &self.rust,
+            version: &self.release.version,
+            release,
+            time: self.release.built,
+        }
+    }
+
+    /// Makes `root.img` in `folder`.
+    fn root(&self, cache: &Cache, folder: &Path) -> Result<Made> {
+        let stage = cache.work("stage")?;
+        let made = root::make(cache, &self.tools, &self.parts(&self.release.inside()), &stage, &folder.join("root.img"))?;
+        crate::cache::remove(&stage)?;
+        Ok(made)
+    }
+
+    /// Makes `initrd.img` in `folder`: PID 1 as `/init`, and the modules that find and mount the root.
+    #[allow(clippy::disallowed_methods, reason = "a fresh folder of the cache: a killed build throws it away")]
+    fn initramfs(&self, cache: &Cache, folder: &Path) -> Result<()> {
+        let init = self.rust.get("init").context("looking for init among the programs")?;
+        let mut archive = Archive::default();
+        for name in ["dev", "etc", "lib", "lib/modules", "newroot", "proc", "run", "sys", "tmp"] {
+            archive.add(name, &Entry::Folder);
+        }
+        // Before devtmpfs is mounted, PID 1 needs somewhere to speak to.
+        archive.add("dev/console", &Entry::Device(0o600, 5, 1));
+        archive.add("dev/null", &Entry::Device(0o666, 1, 3));
+        archive.add("init", &Entry::File(0o755, &fs::read(init).with_context(|| format!("reading {}", init.display()))?));
+        for (path, node) in Tree::scan(&self.kernel.early)?.0 {
+            let name = format!("lib/modules/{path}");
+            match node.body {
+                Body::Folder => archive.add(&name, &Entry::Folder),
+                Body::Copy(from) if !is_binary_index(&path) => archive.add(&name, &Entry::File(0o644, &fs::read(from)?)),
+                _ => {}
+            }
+        }
+        let plain = folder.join("initrd.cpio");
+        fs::write(&plain, archive.finish()).with_context(|| format!("writing {}", plain.display()))?;
+        let mut zstd = self.tools.command("zstd")?;
+        zstd.args(["-q", "-19", "-T1", "--rm", "-o"]).arg(folder.join("initrd.img")).arg(&plain);
+        run::logged("compressing the initramfs", &mut zstd, &cache.log("initramfs"))
+    }
+
+    /// The finished release: an entry of the cache.
+    #[allow(clippy::disallowed_methods, reason = "a fresh folder of the cache: a killed build throws it away")]
+    fn assemble(&self, cache: &Cache) -> Result<PathBuf> {
+        cache.entry("image", &self.key()?, |fresh| {
+            fs::copy(&self.kernel.vmlinuz, fresh.join("vmlinuz")).context("copying the kernel")?;
+            self.initramfs(cache, fresh)?;
+            let made = self.root(cache, fresh)?;
+            fs::write(fresh.join("lock.json"), self.lock.text())?;
+            let manifest = self.release.manifest(fresh, &made.roothash, made.hashoff, &made.sizes)?;
+            Ok(fs::write(fresh.join("manifest.json"), manifest)?)
+        })
+    }
+}
+
+/// depmod's binary indexes are for kmod, which is not in the initramfs.
+fn is_binary_index(path: &str) -> bool {
+    path.ends_with(".bin") || path.ends_with("modules.symbols") || path.ends_with("modules.devname") || path.ends_with("builtin.modinfo")
+}
+
+/// Makes the image and lays it out in `out`.
+pub fn image(cache: &Cache, checkout: &Path, flavour: Flavour, out: &Path) -> Result<String> {
+    let inputs = gather(cache, checkout, flavour, None)?;
+    let recorded = Lock::read(checkout)?;
+    let changes = recorded.changes(&inputs.lock);
+    if flavour == Flavour::Cloud && !changes.is_empty() {
+        say(&format!("Debian has moved on from {}: {} packages differ ({}, …)", lock::PATH, changes.len(), changes.first().map_or("", String::as_str)));
+        say("  try: `images lock` records what goes in now");
+    }
+    let entry = inputs.assemble(cache)?;
+    let manifest = fs::read_to_string(entry.join("manifest.json")).context("reading the new manifest.json")?;
+    lay_out(&entry, out, &manifest)?;
+    Ok(manifest)
+}
+
+/// Copies a release to its folder, the manifest last; a folder that has it already is left alone.
+fn lay_out(entry: &Path, out: &Path, manifest: &str) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    let there = |name: &&str| match (fs::metadata(entry.join(name)), fs::metadata(out.join(name))) {
+        (Ok(from), Ok(to)) => from.len() == to.len(),
+        _ => false,
+    };
+    if fs::read_to_string(out.join("manifest.json")).is_ok_and(|text| text == manifest) && release::FILES.iter().all(|name| there(&name)) {
+        return Ok(());
+    }
+    for name in release::FILES.into_iter().chain(["lock.json", "manifest.json"]) {
+        let beside = out.join(format!(".{name}.new"));
+        fs::copy(entry.join(name), &beside).with_context(|| format!("writing {}", beside.display()))?;
+        fs::rename(&beside, out.join(name)).with_context(|| format!("replacing {}", out.join(name).display()))?;
+    }
+    Ok(())
+}
+
+/// Builds the root twice from the same inputs; gives the root hash, or says that they differ.
+pub fn check_reproducible(cache: &Cache, checkout: &Path, flavour: Flavour) -> Result<String> {
+    let inputs = gather(cache, checkout, flavour, None)?;
+    let mut hashes = Vec::new();
+    for name in ["first", "second"] {
+        let folder = cache.work(name)?;
+        let made = inputs.root(cache, &folder)?;
+        inputs.initramfs(cache, &folder)?;
+        hashes.push((made.roothash, digest::of_file(&folder.join("initrd.img"))?));
+        crate::cache::remove(&folder)?;
+    }
+    hashes.dedup();
+    ensure!(hashes.len() == 1, "building the image twice: the results differ: {hashes:?}");
+    Ok(hashes.into_iter().next().map(|(root, _)| root).unwrap_or_default())
+}
+
+/// Looks for newer Debian packages and records what goes in; gives what changed.
+#[allow(clippy::disallowed_methods, reason = "a file of the checkout: git is its safety")]
+pub fn renew_lock(cache: &Cache, checkout: &Path, now: u64) -> Result<Vec<String>> {
+    let old = Lock::read(checkout)?;
+    let inputs = gather(cache, checkout, Flavour::Cloud, Some(now.to_string()))?;
+    fs::write(checkout.join(lock::PATH), inputs.lock.text()).with_context(|| format!("writing {}", lock::PATH))?;
+    Ok(old.changes(&inputs.lock))
+}
+
+/// Writes the container images that lie in the image into `out`; gives their paths.
+#[allow(clippy::disallowed_methods, reason = "build output: made anew if lost")]
+pub fn containers(cache: &Cache, checkout: &Path, out: &Path) -> Result<Vec<PathBuf>> {
+    let inputs = gather(cache, checkout, Flavour::Cloud, None)?;
+    fs::create_dir_all(out)?;
+    let mut paths = Vec::new();
+    for (name, archive) in root::containers(&inputs.parts(""))? {
+        let path = out.join(name);
+        fs::write(&path, archive).with_context(|| format!("writing {}", path.display()))?;
+        paths.push(path);
+    }
+    Ok(paths)
+}

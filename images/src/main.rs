@@ -1,0 +1,121 @@
+//! `images`: makes a release's files and the roots that tests need.
+#![allow(clippy::print_stdout, reason = "results go to standard output, progress to standard error")]
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use skerry_images::cache::Cache;
+use skerry_images::host::{self, Mirror};
+use skerry_images::kernel::Flavour;
+use skerry_images::tools::Root;
+use skerry_images::{fixture, image, release};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Makes Skerry's images.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Wanted,
+}
+
+#[derive(Subcommand)]
+enum Wanted {
+    /// Make vmlinuz, initrd.img, root.img and manifest.json
+    Image {
+        /// Which Debian kernel
+        #[arg(long, default_value = "cloud")]
+        kernel: Flavour,
+        /// Where to
+        #[arg(long, default_value = "out")]
+        out: PathBuf,
+    },
+    /// Make the Debian 13 root with QEMU and the makers of file systems; print its path
+    Tools,
+    /// Make the Debian 13 root with cargo and Go; print its path
+    Builder,
+    /// Write the container images that lie in the image
+    Oci {
+        /// Where to
+        #[arg(long, default_value = "out")]
+        out: PathBuf,
+    },
+    /// Write the container image that tests and `make run` use; print its path
+    Fixture {
+        /// Where to
+        #[arg(long, default_value = "out")]
+        out: PathBuf,
+    },
+    /// Print what a made image weighs
+    Size {
+        /// Where it lies
+        #[arg(long, default_value = "out")]
+        out: PathBuf,
+    },
+    /// Look for newer Debian packages and record what goes in (images/lock.json)
+    Lock,
+    /// Build the image twice and compare; print the root hash
+    CheckReproducible {
+        /// Which Debian kernel
+        #[arg(long, default_value = "cloud")]
+        kernel: Flavour,
+    },
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("images: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(wanted: Wanted) -> Result<()> {
+    if let Wanted::Size { out } = &wanted {
+        let path = out.join("manifest.json");
+        let manifest = fs::read_to_string(&path).with_context(|| format!("reading {}: `make image` makes it", path.display()))?;
+        println!("{}", release::sizes(&manifest)?);
+        return Ok(());
+    }
+    let checkout = host::checkout(&std::env::current_dir()?)?;
+    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
+    let named = std::env::var_os("SKERRY_CACHE").map(PathBuf::from);
+    let cache = Cache::open(&home, named.as_deref())?;
+    match wanted {
+        Wanted::Image { kernel, out } => println!("{}", release::sizes(&image::image(&cache, &checkout, kernel, &out)?)?),
+        Wanted::Tools => println!("{}", root(&cache, Root::tools)?.path().display()),
+        Wanted::Builder => println!("{}", root(&cache, Root::builder)?.path().display()),
+        Wanted::Oci { out } => {
+            for path in image::containers(&cache, &checkout, &out)? {
+                println!("{}", path.display());
+            }
+        }
+        Wanted::Fixture { out } => println!("{}", write_fixture(&root(&cache, Root::tools)?, &out)?.display()),
+        Wanted::Lock => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
+            for change in image::renew_lock(&cache, &checkout, now.as_secs())? {
+                println!("{change}");
+            }
+        }
+        Wanted::CheckReproducible { kernel } => println!("{}", image::check_reproducible(&cache, &checkout, kernel)?),
+        Wanted::Size { .. } => {}
+    }
+    Ok(())
+}
+
+/// A root of other programs; one that is there needs neither root nor network.
+fn root(cache: &Cache, make: fn(&Cache, &Mirror) -> Result<Root>) -> Result<Root> {
+    make(cache, &Mirror::of_host())
+}
+
+#[allow(clippy::disallowed_methods, reason = "build output: made anew if lost")]
+fn write_fixture(tools: &Root, out: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    let path = out.join("hello.tar");
+    fs::write(&path, fixture::hello(tools)?).with_context(|| format!("writing {}", path.display()))?;
+    Ok(path)
+}

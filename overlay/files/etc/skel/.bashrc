@@ -1,0 +1,2 @@
+[ -z "$PS1" ] && return
+alias k=kubectl ll='ls -l'
