@@ -1,6 +1,6 @@
 //! One run of a node with a pod, from power-on to the pod's log: the milestones, and what memory it takes.
 
-use crate::cases::start::{API_IS_UP, NODE_IS_READY, SSH_IS_UP, TO_READY, node_machine};
+use crate::cases::start::{API_IS_UP, NODE_IS_READY, SETTINGS_ARE_DONE, SSH_IS_UP, TO_READY, node_machine};
 use crate::machine::disk::Seed;
 use crate::machine::{Lab, Machine, Request};
 use anyhow::{Context, Result};
@@ -14,8 +14,8 @@ pub const HELLO: &str = "hello from the pod";
 /// Seconds from power-on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Milestones {
-    /// The kernel started PID 1 in the real root.
-    pub init: f32,
+    /// The configuration was applied.
+    pub settings: f32,
     /// SSH answers.
     pub ssh: f32,
     /// The API server is ready.
@@ -44,8 +44,8 @@ pub fn start(lab: &Lab, name: &str, hello: &Path, limit: Duration) -> Result<Mac
 /// Follows it until the pod's log was read; `tell` is called at each milestone.
 pub fn follow(lab: &Lab, machine: &mut Machine, mut tell: impl FnMut(&str, f32)) -> Result<Milestones> {
     let seconds = |words: &[&str]| -> Result<f32> { Ok(machine.serial.wait_any(words, 0, TO_READY)?.at.as_secs_f32()) };
-    let init = seconds(&["Skerry", "skerry"]).context("waiting for PID 1")?;
-    tell("PID 1 speaks", init);
+    let settings = seconds(&[SETTINGS_ARE_DONE]).context("waiting for the settings")?;
+    tell("settings applied", settings);
     let ssh = seconds(&[SSH_IS_UP]).context("waiting for a login by SSH")?;
     tell("login by SSH", ssh);
     let api = seconds(&[API_IS_UP]).context("waiting for the API server")?;
@@ -60,7 +60,7 @@ pub fn follow(lab: &Lab, machine: &mut Machine, mut tell: impl FnMut(&str, f32))
     let pod = machine.age().as_secs_f32();
     tell("pod's log read", pod);
     Ok(Milestones {
-        init,
+        settings,
         ssh,
         api,
         ready,

@@ -75,8 +75,8 @@ fn report(lab: &Lab, machine: &mut Machine, at: Milestones) -> Result<()> {
     println!("  node      {}", nodes.split_whitespace().collect::<Vec<_>>().join(" "));
     println!("  pod       hello: {HELLO:?}");
     println!(
-        "  seconds   PID 1 {:.1} · SSH {:.1} · API {:.1} · Ready {:.1} · pod's log {:.1}",
-        at.init, at.ssh, at.api, at.ready, at.pod
+        "  seconds   settings {:.1} · SSH {:.1} · API {:.1} · Ready {:.1} · pod's log {:.1}",
+        at.settings, at.ssh, at.api, at.ready, at.pod
     );
     println!("  memory    {memory} MiB used by the whole machine");
     println!(

@@ -486,7 +486,7 @@ pub fn cut_while_starting(bench: &Bench, checks: &mut Checks) -> Result<()> {
     )?;
     for after in [2, 4, 6, 9, 13, 18, 25] {
         let mut machine = bench.lab.start(&node_machine("cut-while-starting", Some(&data)))?;
-        machine.wait("Settings", seconds(120))?;
+        machine.wait(super::start::SETTINGS_ARE_DONE, seconds(120))?;
         // Not a wait for something: the point is to cut at any moment.
         machine.serial.wait_end(seconds(after));
         machine.cut();

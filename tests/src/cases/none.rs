@@ -153,7 +153,7 @@ pub fn last_good(bench: &Bench, checks: &mut Checks) -> Result<()> {
     machine
         .root(
             &bench.lab,
-            "for i in $(seq 100); do test -e /var/lib/skerry/last-good/units && exit 0; sleep 0.5; done; exit 1",
+            "for i in $(seq 100); do test -e /var/lib/skerry/last-good/version && exit 0; sleep 0.5; done; exit 1",
         )
         .context("waiting for the configuration to be saved as good")?;
     // No key, no password, no cluster: nobody could ever log in.
@@ -190,7 +190,7 @@ pub fn hanging_plan(bench: &Bench, checks: &mut Checks) -> Result<()> {
             ..none_machine("hanging-plan", Some(&data))
         },
     )?;
-    machine.root(&bench.lab, "for i in $(seq 100); do test -e /var/lib/skerry/last-good/units && break; sleep 0.5; done; mkfifo /var/lib/skerry/config.d/00-pipe || { mkdir -p /var/lib/skerry/config.d; mkfifo /var/lib/skerry/config.d/00-pipe; }; sync")?;
+    machine.root(&bench.lab, "for i in $(seq 100); do test -e /var/lib/skerry/last-good/version && break; sleep 0.5; done; mkfifo /var/lib/skerry/config.d/00-pipe || { mkdir -p /var/lib/skerry/config.d; mkfifo /var/lib/skerry/config.d/00-pipe; }; sync")?;
     let mark = machine.serial.mark();
     let _ = machine.ssh(&bench.lab)?.root("reboot", seconds(20)); // the connection may end before its answer
     checks

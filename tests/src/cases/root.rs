@@ -24,9 +24,11 @@ pub fn wrong_hash(bench: &Bench, checks: &mut Checks) -> Result<()> {
         !said.line.contains("Kernel command line"),
         &said.line,
     );
-    let ended = machine
-        .serial
-        .wait_any(&["/sbin/init", "Login by SSH", "switch_root"], said.end, seconds(8));
+    let ended = machine.serial.wait_any(
+        &["/sbin/init", super::start::SETTINGS_ARE_DONE, "mounted with root inode"],
+        said.end,
+        seconds(8),
+    );
     checks.is("nothing of that root is run", ended.is_err(), "the boot went on");
     Ok(())
 }

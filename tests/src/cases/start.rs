@@ -8,12 +8,14 @@ use anyhow::{Context, Result};
 use std::path::Path;
 use std::time::Duration;
 
+/// On the console once the configuration was applied. PID 1 pads a unit's title to 28 characters and says what became of it.
+pub const SETTINGS_ARE_DONE: &str = "Settings                     done";
 /// On the console once SSH answers.
-pub const SSH_IS_UP: &str = "Login by SSH";
+pub const SSH_IS_UP: &str = "Login by SSH                 ready";
 /// On the console once the API server is ready.
-pub const API_IS_UP: &str = "Kubernetes API server";
+pub const API_IS_UP: &str = "Kubernetes: API server       ready";
 /// On the console once the node is Ready.
-pub const NODE_IS_READY: &str = "Node Ready";
+pub const NODE_IS_READY: &str = "Kubernetes: node Ready       done";
 
 /// How long a boot to a login may take by TCG on a busy computer.
 pub const TO_LOGIN: Duration = seconds(120);

@@ -124,7 +124,7 @@ pub fn hello() -> Result<PathBuf> {
         return Ok(PathBuf::from(path));
     }
     let out = images(&["fixture"])?;
-    let path = PathBuf::from(out.lines().last().unwrap_or_default().trim());
+    let path = repository().join(out.lines().last().unwrap_or_default().trim());
     if !path.is_file() {
         bail!("making the test image: `images fixture` names {}, which is no file", path.display());
     }
