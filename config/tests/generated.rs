@@ -7,7 +7,7 @@ use std::path::Path;
 fn verify(name: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, expected).unwrap();
+        std::fs::write(&path, expected).expect("the source tree can be written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
@@ -39,10 +39,8 @@ fn the_example_is_without_fault_and_explained() {
     assert_eq!(loaded.problems, []);
     assert_eq!(loaded.usable(), Ok(()));
     for entry in &loaded.explain {
-        assert!(
-            entry.origin.line > 0 && !(entry.effect.is_empty() && !entry.path.contains("version")),
-            "{entry:?}"
-        );
+        assert!(entry.origin.line > 0, "{entry:?}");
+        assert!(!entry.effect.is_empty() || entry.path == "network.version", "{entry:?}");
     }
     // What `dump` writes means the same.
     let yaml = loaded.config.to_yaml().unwrap();
