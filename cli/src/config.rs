@@ -1,13 +1,289 @@
-//! `skerry config …`
+//! `skerry config …`: what a configuration would do, on any computer.
 
+use anyhow::{Context, bail};
+use serde_json::{Value as Json, json};
+use skerry_config::{Config, Entry, HIDDEN, Loaded, Origin, Problem, Severity, Source, SourceKind, load, reference};
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Read, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// Where the running machine keeps what it made of its configuration.
+const RUN: &str = "/run/skerry";
+/// A source is at most 1 MiB; one byte more tells that it is larger.
+const READ_MAX: u64 = (1 << 20) + 1;
 
 /// What to do with a configuration.
 #[derive(Debug, clap::Subcommand)]
-pub enum ConfigCommand {}
+pub enum ConfigCommand {
+    /// Say what is wrong with a configuration
+    ///
+    /// Ends with 1 if anything would be left out, unknown keys included.
+    Check(Sources),
+    /// Say of each value where it comes from and what becomes of it
+    Explain {
+        #[command(flatten)]
+        sources: Sources,
+        /// Show passwords and tokens
+        #[arg(long)]
+        show_secrets: bool,
+    },
+    /// Print the merged configuration
+    ///
+    /// Problems go to standard error. Ends with 1 if nothing could be read.
+    Dump {
+        #[command(flatten)]
+        sources: Sources,
+        /// In whose words
+        #[arg(long = "as", value_name = "FORM", value_enum, default_value_t = Form::Skerry)]
+        form: Form,
+        /// Show passwords and tokens (`--as k3os` always does)
+        #[arg(long)]
+        show_secrets: bool,
+    },
+    /// Print the JSON Schema of config.yaml
+    Schema {
+        /// As JSON, which it is anyway
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the reference page: every key, in Markdown
+    Reference {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What to read. Without any, the configuration of this machine.
+#[derive(Debug, clap::Args)]
+pub struct Sources {
+    /// Configuration files, a later one wins; `-` is standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// A kernel command line; wins over the first FILE only
+    #[arg(long, value_name = "TEXT")]
+    cmdline: Option<String>,
+    /// User data, which may be a script; wins over all FILEs
+    #[arg(long, value_name = "FILE")]
+    user_data: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The words of a dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// Ours, as YAML (or JSON by --json)
+    Skerry,
+    /// k3OS's own, as one line of JSON
+    K3os,
+}
 
 /// Does it.
-#[allow(clippy::needless_pass_by_value, reason = "a stub")]
 pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
-    match command {}
+    match command {
+        ConfigCommand::Check(sources) => check(&sources),
+        ConfigCommand::Explain { sources, show_secrets } => explain(&sources, show_secrets),
+        ConfigCommand::Dump {
+            sources,
+            form,
+            show_secrets,
+        } => dump(&sources, form, show_secrets),
+        ConfigCommand::Schema { .. } => print(&pretty(&reference::json_schema())?),
+        ConfigCommand::Reference { json: false } => print(&reference::page()),
+        ConfigCommand::Reference { json: true } => print(&pretty(&reference::lines())?),
+    }
+}
+
+fn check(sources: &Sources) -> anyhow::Result<ExitCode> {
+    let loaded = sources.load(&["problems.json"])?;
+    let dropped = loaded.problems.iter().filter(|problem| problem.drops).count();
+    if sources.json {
+        print(&pretty(&json!({ "ok": dropped == 0, "problems": loaded.problems }))?)?;
+    } else {
+        let mut text = listed(&loaded.problems);
+        match (
+            loaded.problems.iter().filter(|problem| problem.severity > Severity::Note).count(),
+            dropped,
+        ) {
+            (0, _) => text.push_str("no problems\n"),
+            (problems, dropped) => writeln!(text, "{problems} to look at, {dropped} of them left something out")?,
+        }
+        print(&text)?;
+    }
+    Ok(if dropped == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn explain(sources: &Sources, show_secrets: bool) -> anyhow::Result<ExitCode> {
+    let loaded = sources.load(&["explain.json"])?;
+    let value = |entry: &Entry| if show_secrets { entry.value.clone() } else { entry.shown() };
+    if sources.json {
+        let mut entries = serde_json::to_value(&loaded.explain)?;
+        for (shown, entry) in entries.as_array_mut().into_iter().flatten().zip(&loaded.explain) {
+            if let Some(object) = shown.as_object_mut() {
+                object.insert("value".to_owned(), value(entry));
+            }
+        }
+        print(&pretty(&json!({ "entries": entries, "problems": loaded.problems }))?)?;
+    } else {
+        let mut text = String::new();
+        for entry in &loaded.explain {
+            writeln!(text, "{} = {}", entry.path, short(&value(entry)))?;
+            writeln!(text, "    from {}{}", entry.origin, over(&entry.overrides))?;
+            let phases: Vec<_> = entry.phases.iter().map(|phase| phase.name()).collect();
+            match (phases.is_empty(), entry.effect.is_empty()) {
+                (_, true) => {}
+                (true, false) => writeln!(text, "    {}", entry.effect)?,
+                (false, false) => writeln!(text, "    {}: {}", phases.join(", "), entry.effect)?,
+            }
+        }
+        print(&text)?;
+        eprint!("{}", listed(&loaded.problems));
+    }
+    Ok(read_something(&loaded))
+}
+
+fn dump(sources: &Sources, form: Form, show_secrets: bool) -> anyhow::Result<ExitCode> {
+    let loaded = sources.load(&["config.json"])?;
+    eprint!("{}", listed(&loaded.problems));
+    let config = if show_secrets {
+        loaded.config.clone()
+    } else {
+        loaded.config.without_secrets()
+    };
+    let text = match form {
+        Form::K3os => loaded.config.to_k3os_json()? + "\n",
+        Form::Skerry if sources.json => pretty(&config)?,
+        Form::Skerry => config.to_yaml()?,
+    };
+    print(&text)?;
+    Ok(read_something(&loaded))
+}
+
+fn read_something(loaded: &Loaded) -> ExitCode {
+    if loaded.readable > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+impl Sources {
+    /// What these sources come to; without any, what this machine made of its own, of which the named files are needed.
+    fn load(&self, needed: &[&str]) -> anyhow::Result<Loaded> {
+        if self.files.is_empty() && self.cmdline.is_none() && self.user_data.is_none() {
+            return of_this_machine(needed);
+        }
+        let mut sources = Vec::new();
+        let mut missing = Vec::new();
+        let mut add = |kind, path: &Path, sources: &mut Vec<Source>| match read(path) {
+            Ok(bytes) => sources.push(Source::new(kind, path.display().to_string(), bytes)),
+            Err(error) => missing.push(unread(path, &error)),
+        };
+        let mut files = self.files.iter();
+        if let Some(first) = files.next() {
+            add(SourceKind::System, first, &mut sources);
+        }
+        if let Some(text) = &self.cmdline {
+            sources.push(Source::new(SourceKind::Cmdline, "command line", text.as_str()));
+        }
+        for file in files {
+            add(SourceKind::Local, file, &mut sources);
+        }
+        if let Some(file) = &self.user_data {
+            add(SourceKind::UserData, file, &mut sources);
+        }
+        let mut loaded = load(&sources);
+        loaded.problems.splice(0..0, missing);
+        Ok(loaded)
+    }
+}
+
+fn of_this_machine(needed: &[&str]) -> anyhow::Result<Loaded> {
+    if !Path::new(RUN).exists() {
+        bail!("looking for this machine's configuration: this is not a Skerry machine\ntry: name the FILEs to read");
+    }
+    let mut loaded = Loaded {
+        readable: 1,
+        ..Loaded::default()
+    };
+    for name in needed {
+        let path = Path::new(RUN).join(name);
+        let text = std::fs::read(&path)
+            .with_context(|| format!("reading {}\ntry: as root, by sudo; or name the FILEs to read", path.display()))?;
+        let context = || format!("reading {}", path.display());
+        match *name {
+            "config.json" => loaded.config = serde_json::from_slice::<Config>(&text).with_context(context)?,
+            "explain.json" => loaded.explain = serde_json::from_slice(&text).with_context(context)?,
+            _ => loaded.problems = serde_json::from_slice(&text).with_context(context)?,
+        }
+    }
+    Ok(loaded)
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(READ_MAX).read_to_end(&mut bytes)?;
+    } else {
+        std::fs::File::open(path)?.take(READ_MAX).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn unread(path: &Path, error: &std::io::Error) -> Problem {
+    Problem {
+        origin: Origin {
+            source: path.display().to_string(),
+            ..Origin::default()
+        },
+        severity: Severity::Error,
+        path: String::new(),
+        what: format!("reading it: {error}"),
+        done_instead: "left out".to_owned(),
+        write_instead: String::new(),
+        drops: true,
+    }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect::<Vec<_>>().concat()
+}
+
+fn over(overrides: &[Origin]) -> String {
+    if overrides.is_empty() {
+        return String::new();
+    }
+    format!(
+        ", over {}",
+        overrides.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// A value on one line.
+fn short(value: &Json) -> String {
+    let Json::String(text) = value else { return value.to_string() };
+    let line = text.lines().next().unwrap_or_default();
+    let cut: String = line.chars().take(100).collect();
+    match text.len() - cut.len() {
+        0 | 1 if !text.is_empty() => cut,
+        0 if text == HIDDEN => cut,
+        0 => "''".to_owned(),
+        more => format!("{cut} … ({more} bytes more)"),
+    }
+}
+
+fn pretty(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// Prints; a reader that went away (`| head`) is no fault.
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("writing to standard output"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
