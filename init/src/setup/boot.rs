@@ -61,6 +61,8 @@ fn services(config: &Config) -> Vec<Unit> {
         },
     ];
     let mut sshd = Unit::service("sshd", "Login by SSH", &["/usr/sbin/sshd", "-D", "-e"]).after(&set_up);
+    sshd.ready = Ready::Notify;
+    sshd.deadline = Some(Duration::from_secs(30));
     // Who is logged in stays logged in when it is restarted.
     sshd.stop.scope = Scope::MainOnly;
     units.push(sshd);

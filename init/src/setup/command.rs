@@ -89,7 +89,7 @@ mod tests {
         );
         assert_eq!(root.word("/a").unwrap(), "me");
         assert!(!root.at("/b").exists());
-        assert!(perform("run_cmd", &["source /dev/null".to_owned(), "kill -9 $$".to_owned()], &environment).is_err());
+        assert!(perform("run_cmd", &[". /dev/null".to_owned(), "kill -9 $$".to_owned()], &environment).is_err());
     }
 
     #[test]

@@ -85,5 +85,6 @@ pub fn golden(name: &str, text: &str) {
         std::fs::write(&path, text).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, expected, "{} differs; BLESS=1 accepts the new text", path.display());
+    let line = text.lines().zip(expected.lines()).position(|(a, b)| a != b).map_or(0, |n| n + 1);
+    assert!(text == expected, "{}:{line} differs; BLESS=1 accepts the new text", path.display());
 }

@@ -22,6 +22,8 @@ pub fn hostname(s: &Settings) -> Failures {
             .write_changed("/etc/hosts", &hosts(&base, name, &s.facts.node_name), 0o644)
             .err(),
     );
+    // Scripts of k3OS's time look here.
+    failures.extend(s.root.write_changed("/run/k3os/mode", &format!("{}\n", s.facts.mode), 0o644).err());
     if s.root.word(NODE_NAME).is_none() {
         let pinned = s.root.write(NODE_NAME, &format!("{}\n", s.facts.node_name), 0o644);
         failures.extend(pinned.context("pinning the node's name").err());

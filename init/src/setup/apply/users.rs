@@ -1,6 +1,6 @@
 //! Login users: accounts, homes, `sudo`.
 
-use super::accounts::{Accounts, Login, numbers, with_logins, without};
+use super::accounts::{Accounts, Login, numbers, user_id, with_logins, without};
 use super::{Failures, Settings, password};
 use crate::lines::joined;
 use crate::root::Root;
@@ -82,9 +82,14 @@ pub fn needs_console_password(config: &Config, has_last_good: bool) -> bool {
 fn further(s: &Settings) -> (Vec<Login>, Failures) {
     let mut failures = vec![];
     let known: Vec<(String, u32)> = s.root.text(NUMBERS).unwrap_or_default().lines().filter_map(number).collect();
-    let good =
-        |name: &str| !["skerry", "rancher", "root"].contains(&name) && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let users: Vec<_> = s.config.users.iter().filter(|u| good(&u.name)).collect();
+    let passwd = s.root.text("/etc/passwd").unwrap_or_default();
+    let mut users = vec![];
+    for user in &s.config.users {
+        match refusal(&passwd, &user.name) {
+            None => users.push(user),
+            Some(why) => failures.push(anyhow::anyhow!("setting up user {:?}: {why}", user.name)),
+        }
+    }
     let names: Vec<String> = users.iter().map(|u| u.name.clone()).collect();
     let all = numbers(&known, &names);
     if all != known {
@@ -115,6 +120,26 @@ fn further(s: &Settings) -> (Vec<Login>, Failures) {
         });
     }
     (logins, failures)
+}
+
+/// Why a user of that name cannot be made; none if it can.
+fn refusal(passwd: &str, name: &str) -> Option<&'static str> {
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    if !first
+        || name.len() > 32
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+    {
+        return Some("a name is up to 32 of a-z, 0-9, _ and -, and begins with a letter");
+    }
+    if ["skerry", "rancher"].contains(&name) {
+        return Some("it is there already: its keys are `ssh_authorized_keys`, its password `skerry.password`");
+    }
+    // The system's own have low numbers.
+    user_id(passwd, name)
+        .filter(|(id, _)| *id < 1000 || *id == 65534)
+        .map(|_| "the system has a user of that name for its own use")
 }
 
 fn number(line: &str) -> Option<(String, u32)> {
@@ -184,7 +209,12 @@ fn sudoers_text(config: &Config) -> String {
     let further = config.users.iter().filter(|u| u.sudo).map(|u| u.name.as_str());
     let who = ["skerry", "rancher"].into_iter().chain(further);
     let rules = who.map(|name| format!("{name} ALL=(ALL:ALL) NOPASSWD: ALL"));
-    joined(std::iter::once("# An SSH key opens the door; there is no second one.".to_owned()).chain(rules))
+    let head = [
+        "# An SSH key opens the door; there is no second one.",
+        "Defaults env_keep += \"KUBECONFIG\"",
+    ]
+    .map(str::to_owned);
+    joined(head.into_iter().chain(rules))
 }
 
 #[cfg(test)]
@@ -241,6 +271,22 @@ mod tests {
         };
         assert!(apply(&s).is_empty());
         assert!(!s.root.text("/etc/passwd").unwrap().contains("ops"));
+    }
+
+    #[test]
+    fn names_that_cannot_be() {
+        let passwd = "daemon:x:1:1::/:/bin/sh\nops:x:1001:1001::/home/ops:/bin/bash\n";
+        for (name, good) in [
+            ("ops", true),
+            ("a-b_1", true),
+            ("daemon", false),
+            ("skerry", false),
+            ("a:b", false),
+            ("7up", false),
+            ("", false),
+        ] {
+            assert_eq!(refusal(passwd, name).is_none(), good, "{name}");
+        }
     }
 
     #[test]
