@@ -115,7 +115,9 @@ mod tests {
             bail!("download broke")
         });
         assert!(failed.is_err() && cache.find("thing", "k").is_none());
-        let made = cache.entry("thing", "k", |folder| Ok(fs::create_dir(folder.join("whole"))?)).unwrap();
+        let made = cache
+            .entry("thing", "k", |folder| Ok(fs::create_dir(folder.join("whole"))?))
+            .unwrap();
         assert!(made.join("whole").is_dir() && !made.join("half").exists());
         let again = cache.entry("thing", "k", |_| bail!("must not be made twice")).unwrap();
         assert_eq!(again, made);

@@ -71,7 +71,11 @@ mod tests {
         let bytes = archive.finish();
         assert_eq!(bytes.len() % 4, 0);
         let text = String::from_utf8_lossy(&bytes);
-        assert!(text.starts_with("070701000000010000 41ED".replace(' ', "").as_str()), "{}", &text[..30]);
+        assert!(
+            text.starts_with("070701000000010000 41ED".replace(' ', "").as_str()),
+            "{}",
+            &text[..30]
+        );
         assert!(text.contains("0000000500000001"), "major and minor of the console");
         let at = text.find("init\0").unwrap();
         assert_eq!((at + 5).next_multiple_of(4), text.find("abc\0").unwrap());

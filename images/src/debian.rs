@@ -22,7 +22,10 @@ pub const ROOT: &[(&str, &str)] = &[
     ("chrony", "the clock"),
     ("conntrack", "kube-proxy flushes stale UDP flows with it"),
     ("coreutils", "what every script expects"),
-    ("cryptsetup-bin", "veritysetup for support; encrypted volumes of CSI drivers (Longhorn)"),
+    (
+        "cryptsetup-bin",
+        "veritysetup for support; encrypted volumes of CSI drivers (Longhorn)",
+    ),
     ("curl", "k3OS had it, its run_cmd scripts use it"),
     ("diffutils", "scripts"),
     ("dosfstools", "checks the ESP"),
@@ -105,7 +108,11 @@ pub struct Request<'a> {
 
 impl Request<'_> {
     fn key(&self) -> String {
-        let key = Key::default().with("form", "3").with("suite", SUITE).with("kind", self.kind).with("epoch", self.epoch);
+        let key = Key::default()
+            .with("form", "3")
+            .with("suite", SUITE)
+            .with("kind", self.kind)
+            .with("epoch", self.epoch);
         let key = key.with("variant", format!("{:?} {}", self.variant, self.backports));
         self.packages.iter().fold(key, |key, package| key.with("package", package)).finish()
     }
@@ -121,17 +128,24 @@ pub fn unpack(cache: &Cache, mirror: &Mirror, request: &Request<'_>) -> Result<P
             Variant::Extract => "--variant=extract",
             Variant::Installed => "--variant=apt",
         });
-        for option in ["Apt::Install-Recommends \"false\"", "Acquire::Retries \"3\"", "APT::Sandbox::User \"root\""] {
+        for option in [
+            "Apt::Install-Recommends \"false\"",
+            "Acquire::Retries \"3\"",
+            "APT::Sandbox::User \"root\"",
+        ] {
             command.arg(format!("--aptopt={option}"));
         }
         command.args(mirror.options.iter().map(|option| format!("--aptopt={option}")));
-        command.args(["doc", "man", "locale", "info"].map(|what| format!("--dpkgopt=path-exclude=/usr/share/{what}/*")));
         command.arg(format!("--include={}", request.packages.join(",")));
         // Before unpacking, the archives are at hand: their names and digests are what the lock file records.
         let list = "cd \"$1/var/cache/apt/archives\" && sha256sum -- *.deb";
         command.arg(format!("--extract-hook=({list}) > '{}'", fresh.join("packages").display()));
         command.arg(SUITE).arg(&root).args(sources(mirror, request.backports));
-        run::logged(&format!("unpacking Debian packages for `{}`", request.kind), &mut command, &cache.log(request.kind))
+        run::logged(
+            &format!("unpacking Debian packages for `{}`", request.kind),
+            &mut command,
+            &cache.log(request.kind),
+        )
     })
 }
 
@@ -162,7 +176,12 @@ fn package(line: &str) -> Option<Package> {
     let (sha256, file) = line.split_once("  ")?;
     let mut parts = file.strip_suffix(".deb")?.split('_');
     let (name, version, architecture) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(Package { name: name.into(), version: version.replace("%3a", ":"), architecture: architecture.into(), sha256: sha256.into() })
+    Some(Package {
+        name: name.into(),
+        version: version.replace("%3a", ":"),
+        architecture: architecture.into(),
+        sha256: sha256.into(),
+    })
 }
 
 #[cfg(test)]
@@ -179,13 +198,25 @@ mod tests {
 
     #[test]
     fn the_list_is_sorted_and_has_a_reason_a_row() {
-        assert!(ROOT.is_sorted_by(|a, b| a.0 < b.0 || a.0.starts_with("bus")), "sort the package list");
+        assert!(
+            ROOT.is_sorted_by(|a, b| a.0 < b.0 || a.0.starts_with("bus")),
+            "sort the package list"
+        );
         assert!(ROOT.iter().all(|(_, why)| !why.is_empty()));
     }
 
     #[test]
     fn the_key_depends_on_what_is_asked_for() {
-        let request = |packages, epoch| Request { kind: "debian", packages, variant: Variant::Extract, backports: false, epoch }.key();
+        let request = |packages, epoch| {
+            Request {
+                kind: "debian",
+                packages,
+                variant: Variant::Extract,
+                backports: false,
+                epoch,
+            }
+            .key()
+        };
         assert_eq!(request(&["a", "b"], "1"), request(&["a", "b"], "1"));
         assert_ne!(request(&["a", "b"], "1"), request(&["a"], "1"));
         assert_ne!(request(&["a", "b"], "1"), request(&["a", "b"], "2"));

@@ -56,7 +56,10 @@ impl Key {
         paths.sort();
         for path in paths {
             let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
-            self = self.with(label, name).with("content", of_file(&path)?).with("run", [u8::from(is_program(&path)?)]);
+            self = self
+                .with(label, name)
+                .with("content", of_file(&path)?)
+                .with("run", [u8::from(is_program(&path)?)]);
         }
         Ok(self)
     }
@@ -92,7 +95,12 @@ mod tests {
 
     #[test]
     fn labels_and_lengths_keep_inputs_apart() {
-        let key = |parts: &[(&str, &str)]| parts.iter().fold(Key::default(), |key, (label, value)| key.with(label, value)).finish();
+        let key = |parts: &[(&str, &str)]| {
+            parts
+                .iter()
+                .fold(Key::default(), |key, (label, value)| key.with(label, value))
+                .finish()
+        };
         assert_eq!(key(&[("a", "b")]), key(&[("a", "b")]));
         assert_ne!(key(&[("a", "bc")]), key(&[("ab", "c")]));
         assert_ne!(key(&[("a", "b"), ("c", "d")]), key(&[("a", "bcd")]));

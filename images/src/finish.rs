@@ -118,7 +118,14 @@ mod tests {
         packages.text("etc/init.d/ssh", 0o755, "#!");
         let mut files = Tree::default();
         files.text("etc/sudoers.d/skerry", 0o640, "x");
-        finish(packages, Facts { version: "1.2.3", certificates: b"PEM".to_vec(), files })
+        finish(
+            packages,
+            Facts {
+                version: "1.2.3",
+                certificates: b"PEM".to_vec(),
+                files,
+            },
+        )
     }
 
     #[test]
@@ -143,7 +150,9 @@ mod tests {
 
     #[test]
     fn it_says_who_it_is() {
-        let Body::Bytes(text) = &finished().0["usr/lib/os-release"].body else { panic!("text") };
+        let Body::Bytes(text) = &finished().0["usr/lib/os-release"].body else {
+            panic!("text")
+        };
         assert!(String::from_utf8_lossy(text).contains("PRETTY_NAME=\"Skerry 1.2.3\"\n"));
     }
 }

@@ -8,8 +8,10 @@ use std::fs;
 /// Its name.
 pub const NAME: &str = "skerry.local/hello:1";
 
-const APPLETS: &[&str] =
-    &["cat", "date", "echo", "env", "false", "free", "hostname", "httpd", "id", "ip", "ls", "mkdir", "nc", "nslookup", "ping", "ps", "sh", "sleep", "stat", "test", "touch", "true", "wget"];
+const APPLETS: &[&str] = &[
+    "cat", "date", "echo", "env", "false", "free", "hostname", "httpd", "id", "ip", "ls", "mkdir", "nc", "nslookup", "ping", "ps", "sh",
+    "sleep", "stat", "test", "touch", "true", "wget",
+];
 
 /// The archive, from the tools root's busybox.
 pub fn hello(tools: &Root) -> Result<Vec<u8>> {
@@ -20,7 +22,10 @@ pub fn hello(tools: &Root) -> Result<Vec<u8>> {
     oci::archive(&Image {
         name: NAME,
         folders: &["bin", "etc", "tmp"],
-        files: &[("bin/busybox", 0o755, &busybox), ("etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n")],
+        files: &[
+            ("bin/busybox", 0o755, &busybox),
+            ("etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n"),
+        ],
         links: &links,
         entrypoint: &[],
         command: &["/bin/sh", "-c", "echo hello from a pod; exec sleep 2147483647"],

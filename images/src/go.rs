@@ -84,15 +84,34 @@ pub fn build(cache: &Cache, toolchain: &Toolchain, checkout: &Path) -> Result<Bu
         let version = pinned(&pins, module.pinned).with_context(|| format!("looking for {} in {}/go.mod", module.pinned, module.folder))?;
         let flags = link_flags(module, &version);
         let tags = [module.tags, "netgo,osusergo"].join(",").trim_start_matches(',').to_owned();
-        let key = Key::default().with("form", "1").with("go", &compiler).with("flags", &flags).with("tags", &tags);
+        let key = Key::default()
+            .with("form", "1")
+            .with("go", &compiler)
+            .with("flags", &flags)
+            .with("tags", &tags);
         let key = key.with_folder("sources", &folder)?.finish();
         let entry = cache.entry(&format!("go-{}", module.folder), &key, |fresh| {
             for (package, program) in module.programs {
                 let output = fresh.join(program).display().to_string();
-                let arguments =
-                    ["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-tags", &tags, "-ldflags", &flags, "-o", &output, package];
+                let arguments = [
+                    "build",
+                    "-trimpath",
+                    "-buildvcs=false",
+                    "-mod=readonly",
+                    "-tags",
+                    &tags,
+                    "-ldflags",
+                    &flags,
+                    "-o",
+                    &output,
+                    package,
+                ];
                 let log = cache.log(&format!("go-{program}"));
-                run::logged(&format!("building {program} {version}"), &mut toolchain.go(&folder, &arguments), &log)?;
+                run::logged(
+                    &format!("building {program} {version}"),
+                    &mut toolchain.go(&folder, &arguments),
+                    &log,
+                )?;
             }
             Ok(())
         })?;
@@ -107,14 +126,25 @@ pub fn build(cache: &Cache, toolchain: &Toolchain, checkout: &Path) -> Result<Bu
 fn link_flags(module: &Module, version: &str) -> String {
     let mut parts = version.trim_start_matches('v').split('.');
     let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let set = |text: &&str| format!(" -X {}", text.replace("VERSION", version).replace("MAJOR", major).replace("MINOR", minor));
+    let set = |text: &&str| {
+        format!(
+            " -X {}",
+            text.replace("VERSION", version).replace("MAJOR", major).replace("MINOR", minor)
+        )
+    };
     format!("-s -w -buildid={}", module.variables.iter().map(set).collect::<String>())
 }
 
 /// The version of a module that a go.mod requires.
 fn pinned(text: &str, module: &str) -> Option<String> {
     let mut lines = text.lines().map(|line| line.trim().trim_start_matches("require "));
-    lines.find_map(|line| line.strip_prefix(module)?.strip_prefix(' ')?.split_whitespace().next().map(str::to_owned))
+    lines.find_map(|line| {
+        line.strip_prefix(module)?
+            .strip_prefix(' ')?
+            .split_whitespace()
+            .next()
+            .map(str::to_owned)
+    })
 }
 
 /// Every module of a go.sum whose content is pinned: name, version, digest. For the lock file.
@@ -148,7 +178,10 @@ mod tests {
     #[test]
     fn kubernetes_knows_its_version() {
         let flags = link_flags(&MODULES[0], "v1.36.3");
-        assert!(flags.contains("gitVersion=v1.36.3") && flags.contains("gitMajor=1 ") && flags.contains("gitMinor=36 "), "{flags}");
+        assert!(
+            flags.contains("gitVersion=v1.36.3") && flags.contains("gitMajor=1 ") && flags.contains("gitMinor=36 "),
+            "{flags}"
+        );
     }
 
     #[test]

@@ -21,15 +21,25 @@ pub fn is_root() -> bool {
 /// The program's path, looked up as a shell would.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/local/go/bin".into(), "/usr/sbin".into()]).map(|folder| folder.join(name)).find(|p| p.is_file())
+    std::env::split_paths(&path)
+        .chain(["/usr/local/go/bin".into(), "/usr/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|p| p.is_file())
 }
 
 /// Installs what a build needs and is missing, or says how to.
 pub fn prepare() -> Result<()> {
-    let missing: Vec<&str> =
-        NEEDED.iter().filter(|(program, _)| find_program(program).is_none()).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(program, _)| find_program(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
     if !is_root() {
-        let install = if missing.is_empty() { String::new() } else { format!("apt-get install {} && ", missing.join(" ")) };
+        let install = if missing.is_empty() {
+            String::new()
+        } else {
+            format!("apt-get install {} && ", missing.join(" "))
+        };
         bail!("unpacking Debian packages with their owners: not root\ntry: sudo sh -c '{install}make image'");
     }
     if missing.is_empty() {
@@ -38,20 +48,30 @@ pub fn prepare() -> Result<()> {
     say(&format!("installing Debian packages: {}", missing.join(" ")));
     let _ = run::output("refreshing apt's lists", Command::new("apt-get").args(["-q", "update"])); // the install says if it matters
     let mut install = Command::new("apt-get");
-    install.env("DEBIAN_FRONTEND", "noninteractive").args(["-qy", "install", "--no-install-recommends"]).args(&missing);
+    install
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-qy", "install", "--no-install-recommends"])
+        .args(&missing);
     run::output(&format!("installing {}", missing.join(" ")), &mut install).map(drop)
 }
 
 /// A program new enough to be used, if the host has one.
 pub fn new_enough(program: &str, arguments: &[&str], oldest: [u32; 3]) -> Option<PathBuf> {
     let path = find_program(program)?;
-    let said = run::output("asking for a version", Command::new(&path).args(arguments).env("GOTOOLCHAIN", "local")).ok()?;
+    let said = run::output(
+        "asking for a version",
+        Command::new(&path).args(arguments).env("GOTOOLCHAIN", "local"),
+    )
+    .ok()?;
     (version(&said)? >= oldest).then_some(path)
 }
 
 /// The first dotted number in what a program says about itself.
 pub fn version(said: &str) -> Option<[u32; 3]> {
-    let digits = said.split_whitespace().map(|word| word.trim_start_matches(|c: char| !c.is_ascii_digit())).find(|word| word.contains('.'))?;
+    let digits = said
+        .split_whitespace()
+        .map(|word| word.trim_start_matches(|c: char| !c.is_ascii_digit()))
+        .find(|word| word.contains('.'))?;
     let mut numbers = digits.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     Some([numbers.next()?, numbers.next()?, numbers.next().unwrap_or(0)])
 }
@@ -79,10 +99,15 @@ impl Mirror {
     /// The choice itself, from `apt-get indextargets` and `apt-config dump`.
     fn choose(targets: &str, settings: &str) -> Self {
         let of = |ending: &str| {
-            let found = targets.lines().map(|line| line.trim().trim_end_matches('/')).find(|line| line.ends_with(ending));
+            let found = targets
+                .lines()
+                .map(|line| line.trim().trim_end_matches('/'))
+                .find(|line| line.ends_with(ending));
             found.map(str::to_owned)
         };
-        let proxies = settings.lines().filter(|line| line.to_ascii_lowercase().contains("::proxy") && !line.contains("\"\""));
+        let proxies = settings
+            .lines()
+            .filter(|line| line.to_ascii_lowercase().contains("::proxy") && !line.contains("\"\""));
         Self {
             archive: of("/debian").unwrap_or_else(|| "http://deb.debian.org/debian".into()),
             security: of("/debian-security").unwrap_or_else(|| "http://deb.debian.org/debian-security".into()),
@@ -94,7 +119,9 @@ impl Mirror {
 /// The folder of the checkout: the nearest one upwards that holds `images/kubernetes/go.mod`.
 pub fn checkout(from: &Path) -> Result<PathBuf> {
     let found = from.ancestors().find(|folder| folder.join("images/kubernetes/go.mod").is_file());
-    found.map(Path::to_path_buf).with_context(|| format!("looking for the checkout above {}: run this inside it", from.display()))
+    found
+        .map(Path::to_path_buf)
+        .with_context(|| format!("looking for the checkout above {}: run this inside it", from.display()))
 }
 
 #[cfg(test)]

@@ -35,8 +35,20 @@ pub struct Inputs {
 }
 
 /// Paths of the checkout that decide what an image contains.
-const SOURCES: &[&str] =
-    &["Cargo.lock", "Cargo.toml", "cli", "config", "control", "distribution", "fetch", "images", "init", "network", "overlay", "sys"];
+const SOURCES: &[&str] = &[
+    "Cargo.lock",
+    "Cargo.toml",
+    "cli",
+    "config",
+    "control",
+    "distribution",
+    "fetch",
+    "images",
+    "init",
+    "network",
+    "overlay",
+    "sys",
+];
 
 /// Gathers the inputs.
 pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<String>) -> Result<Inputs> {
@@ -46,7 +58,13 @@ pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<St
     let taken = taken.unwrap_or_else(|| recorded.taken.clone());
     let tools = Root::tools(cache, &mirror)?;
     let packages: Vec<&str> = debian::ROOT.iter().map(|(package, _)| *package).collect();
-    let request = Request { kind: "debian", packages: &packages, variant: Variant::Extract, backports: false, epoch: &taken };
+    let request = Request {
+        kind: "debian",
+        packages: &packages,
+        variant: Variant::Extract,
+        backports: false,
+        epoch: &taken,
+    };
     let debian = debian::unpack(cache, &mirror, &request)?;
     let kernel = kernel::obtain(cache, &mirror, &tools, flavour, &taken)?;
     let toolchain = Toolchain::find(cache, &mirror, checkout)?;
@@ -63,8 +81,22 @@ pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<St
     let mut all = debian::packages(&debian)?;
     all.extend(kernel.package.clone());
     let crates = fs::read_to_string(checkout.join("Cargo.lock")).context("reading Cargo.lock")?;
-    let lock = Lock { taken, debian: all, go: go::modules(checkout)?, crates: lock::crates(&crates) };
-    Ok(Inputs { checkout: checkout.to_path_buf(), tools, debian, kernel, go, rust, release, lock })
+    let lock = Lock {
+        taken,
+        debian: all,
+        go: go::modules(checkout)?,
+        crates: lock::crates(&crates),
+    };
+    Ok(Inputs {
+        checkout: checkout.to_path_buf(),
+        tools,
+        debian,
+        kernel,
+        go,
+        rust,
+        release,
+        lock,
+    })
 }
 
 /// When the sources last changed: `SOURCE_DATE_EPOCH`, else the last commit that touched them, else when Cargo.lock was written.
@@ -73,25 +105,39 @@ fn last_change(checkout: &Path) -> u64 {
         return told;
     }
     let mut git = Command::new("git");
-    git.arg("-C").arg(checkout).args(["-c", "safe.directory=*", "log", "-1", "--format=%ct", "--"]).args(SOURCES);
-    let committed = run::output("asking git for the last change", &mut git).ok().and_then(|text| text.trim().parse().ok());
+    git.arg("-C")
+        .arg(checkout)
+        .args(["-c", "safe.directory=*", "log", "-1", "--format=%ct", "--"])
+        .args(SOURCES);
+    let committed = run::output("asking git for the last change", &mut git)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     committed.unwrap_or_else(|| {
-        let written = fs::metadata(checkout.join("Cargo.lock")).and_then(|metadata| metadata.modified()).ok();
-        written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs())
+        let written = fs::metadata(checkout.join("Cargo.lock"))
+            .and_then(|metadata| metadata.modified())
+            .ok();
+        written
+            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+            .map_or(0, |since| since.as_secs())
     })
 }
 
 impl Inputs {
     fn key(&self) -> Result<String> {
         let mut key = Key::default().with("form", "1").with("release", self.release.inside());
-        for path in [&self.debian, &self.kernel.modules, &self.kernel.early].into_iter().chain(self.go.programs.values()) {
+        for path in [&self.debian, &self.kernel.modules, &self.kernel.early]
+            .into_iter()
+            .chain(self.go.programs.values())
+        {
             key = key.with("entry", path.to_string_lossy().as_bytes()); // its last part stands for its content
         }
         key = key.with("kernel", digest::of_file(&self.kernel.vmlinuz)?);
         for (name, path) in &self.rust {
             key = key.with(name, digest::of_file(path)?);
         }
-        key = key.with_folder("files", &self.checkout.join("overlay/files"))?.with_folder("maker", &self.checkout.join("images/src"))?;
+        key = key
+            .with_folder("files", &self.checkout.join("overlay/files"))?
+            .with_folder("maker", &self.checkout.join("images/src"))?;
         Ok(key.finish())
     }
 
@@ -111,7 +157,13 @@ impl Inputs {
     /// Makes `root.img` in `folder`.
     fn root(&self, cache: &Cache, folder: &Path) -> Result<Made> {
         let stage = cache.work("stage")?;
-        let made = root::make(cache, &self.tools, &self.parts(&self.release.inside()), &stage, &folder.join("root.img"))?;
+        let made = root::make(
+            cache,
+            &self.tools,
+            &self.parts(&self.release.inside()),
+            &stage,
+            &folder.join("root.img"),
+        )?;
         crate::cache::remove(&stage)?;
         Ok(made)
     }
@@ -127,7 +179,10 @@ impl Inputs {
         // Before devtmpfs is mounted, PID 1 needs somewhere to speak to.
         archive.add("dev/console", &Entry::Device(0o600, 5, 1));
         archive.add("dev/null", &Entry::Device(0o666, 1, 3));
-        archive.add("init", &Entry::File(0o755, &fs::read(init).with_context(|| format!("reading {}", init.display()))?));
+        archive.add(
+            "init",
+            &Entry::File(0o755, &fs::read(init).with_context(|| format!("reading {}", init.display()))?),
+        );
         for (path, node) in Tree::scan(&self.kernel.early)?.0 {
             let name = format!("lib/modules/{path}");
             match node.body {
@@ -139,7 +194,9 @@ impl Inputs {
         let plain = folder.join("initrd.cpio");
         fs::write(&plain, archive.finish()).with_context(|| format!("writing {}", plain.display()))?;
         let mut zstd = self.tools.command("zstd")?;
-        zstd.args(["-q", "-19", "-T1", "--rm", "-o"]).arg(folder.join("initrd.img")).arg(&plain);
+        zstd.args(["-q", "-19", "-T1", "--rm", "-o"])
+            .arg(folder.join("initrd.img"))
+            .arg(&plain);
         run::logged("compressing the initramfs", &mut zstd, &cache.log("initramfs"))
     }
 
@@ -159,7 +216,9 @@ impl Inputs {
 
 /// depmod's binary indexes are for kmod, which is not in the initramfs.
 fn is_binary_index(path: &str) -> bool {
-    path.ends_with(".bin") || path.ends_with("modules.symbols") || path.ends_with("modules.devname") || path.ends_with("builtin.modinfo")
+    ["modules.symbols", "modules.devname", ".bin", ".builtin.modinfo"]
+        .iter()
+        .any(|ending| path.ends_with(ending))
 }
 
 /// Makes the image and lays it out in `out`.
@@ -168,7 +227,12 @@ pub fn image(cache: &Cache, checkout: &Path, flavour: Flavour, out: &Path) -> Re
     let recorded = Lock::read(checkout)?;
     let changes = recorded.changes(&inputs.lock);
     if flavour == Flavour::Cloud && !changes.is_empty() {
-        say(&format!("Debian has moved on from {}: {} packages differ ({}, …)", lock::PATH, changes.len(), changes.first().map_or("", String::as_str)));
+        say(&format!(
+            "Debian has moved on from {}: {} packages differ ({}, …)",
+            lock::PATH,
+            changes.len(),
+            changes.first().map_or("", String::as_str)
+        ));
         say("  try: `images lock` records what goes in now");
     }
     let entry = inputs.assemble(cache)?;
@@ -180,11 +244,11 @@ pub fn image(cache: &Cache, checkout: &Path, flavour: Flavour, out: &Path) -> Re
 /// Copies a release to its folder, the manifest last; a folder that has it already is left alone.
 fn lay_out(entry: &Path, out: &Path, manifest: &str) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
-    let there = |name: &&str| match (fs::metadata(entry.join(name)), fs::metadata(out.join(name))) {
+    let there = |name: &str| match (fs::metadata(entry.join(name)), fs::metadata(out.join(name))) {
         (Ok(from), Ok(to)) => from.len() == to.len(),
         _ => false,
     };
-    if fs::read_to_string(out.join("manifest.json")).is_ok_and(|text| text == manifest) && release::FILES.iter().all(|name| there(&name)) {
+    if fs::read_to_string(out.join("manifest.json")).is_ok_and(|text| text == manifest) && release::FILES.into_iter().all(there) {
         return Ok(());
     }
     for name in release::FILES.into_iter().chain(["lock.json", "manifest.json"]) {

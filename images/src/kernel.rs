@@ -10,6 +10,7 @@ use crate::tools::Root;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 /// Which kernel package.
@@ -48,15 +49,27 @@ pub struct Kernel {
 
 /// Unpacks the package and picks the modules, unless the cache has them.
 pub fn obtain(cache: &Cache, mirror: &Mirror, tools: &Root, flavour: Flavour, epoch: &str) -> Result<Kernel> {
-    let request =
-        Request { kind: &format!("debian-{}", flavour.package()), packages: &[flavour.package()], variant: Variant::Extract, backports: false, epoch };
+    let request = Request {
+        kind: &format!("debian-{}", flavour.package()),
+        packages: &[flavour.package()],
+        variant: Variant::Extract,
+        backports: false,
+        epoch,
+    };
     let unpacked = debian::unpack(cache, mirror, &request)?;
     let root = unpacked.join("root");
     let release = only_name(&root.join("usr/lib/modules"))?;
     let tables = format!("{:?}{:?}", modules::SUBSET, modules::INITRAMFS);
-    let key = Key::default().with("form", "2").with("from", unpacked.to_string_lossy().as_bytes()).with("tables", tables).finish();
+    let key = Key::default()
+        .with("form", "2")
+        .with("from", unpacked.to_string_lossy().as_bytes())
+        .with("tables", tables)
+        .finish();
     let picked = cache.entry("kernel", &key, |fresh| pick(cache, tools, &root, &release, fresh))?;
-    let package = debian::packages(&unpacked)?.into_iter().filter(|package| package.name.starts_with("linux-image-")).collect();
+    let package = debian::packages(&unpacked)?
+        .into_iter()
+        .filter(|package| package.name.starts_with("linux-image-"))
+        .collect();
     Ok(Kernel {
         vmlinuz: root.join(format!("boot/vmlinuz-{release}")),
         config: root.join(format!("boot/config-{release}")),
@@ -81,11 +94,17 @@ fn only_name(folder: &Path) -> Result<String> {
 /// Copies the wanted modules, uncompresses them and indexes both sets.
 fn pick(cache: &Cache, tools: &Root, root: &Path, release: &str, fresh: &Path) -> Result<()> {
     let from = root.join("usr/lib/modules").join(release);
-    depmod(tools, root, release, cache)?; // the package's own index is made by its maintainer script
+    // The package's own index would be made by its maintainer script, and depmod looks below `lib/modules` only.
+    let view = cache.work("kernel")?;
+    fs::create_dir(view.join("lib"))?;
+    symlink(root.join("usr/lib/modules"), view.join("lib/modules"))?;
+    depmod(tools, &view, release, cache)?;
     let text = fs::read_to_string(from.join("modules.dep")).context("reading modules.dep of the kernel package")?;
     let all = modules::dependencies(&text);
-    let sets: [(&str, BTreeSet<String>); 2] =
-        [("image", modules::subset(&all, modules::in_image)), ("initramfs", modules::subset(&all, modules::in_initramfs))];
+    let sets: [(&str, BTreeSet<String>); 2] = [
+        ("image", modules::subset(&all, modules::in_image)),
+        ("initramfs", modules::subset(&all, modules::in_initramfs)),
+    ];
     for (name, set) in &sets {
         let base = fresh.join(name);
         copy(set, &from, &base.join("lib/modules").join(release))?;
@@ -93,12 +112,20 @@ fn pick(cache: &Cache, tools: &Root, root: &Path, release: &str, fresh: &Path) -
         depmod(tools, &base, release, cache)?;
     }
     let count: BTreeMap<&str, usize> = sets.iter().map(|(name, set)| (*name, set.len())).collect();
-    run::say(&format!("  kernel {release}: {} modules, of them in the image {:?}", all.len(), count));
+    run::say(&format!(
+        "  kernel {release}: {} modules, of them in the image {:?}",
+        all.len(),
+        count
+    ));
     Ok(())
 }
 
 fn copy(set: &BTreeSet<String>, from: &Path, to: &Path) -> Result<()> {
-    for path in set.iter().map(String::as_str).chain(["modules.builtin", "modules.builtin.modinfo", "modules.order"]) {
+    for path in set
+        .iter()
+        .map(String::as_str)
+        .chain(["modules.builtin", "modules.builtin.modinfo", "modules.order"])
+    {
         let target = to.join(path);
         fs::create_dir_all(target.parent().unwrap_or(to))?;
         fs::copy(from.join(path), &target).with_context(|| format!("copying {path}"))?;
@@ -111,7 +138,12 @@ fn uncompress(cache: &Cache, tools: &Root, set: &BTreeSet<String>, folder: &Path
         let files: Vec<&String> = set.iter().filter(|path| path.ends_with(ending)).collect();
         for some in files.chunks(500) {
             let mut command = tools.command(program)?;
-            command.args(["-d", "-q", "-f"]).args(if program == "zstd" { &["--rm"][..] } else { &[] }).arg("--").args(some).current_dir(folder);
+            command
+                .args(["-d", "-q", "-f"])
+                .args(if program == "zstd" { &["--rm"][..] } else { &[] })
+                .arg("--")
+                .args(some)
+                .current_dir(folder);
             run::logged("uncompressing kernel modules", &mut command, &cache.log("modules"))?;
         }
     }

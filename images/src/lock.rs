@@ -39,12 +39,29 @@ impl Lock {
     fn parse(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text)?;
         let rows = |field: &str| -> Vec<Vec<String>> {
-            let words = |row: &Value| row.as_array().into_iter().flatten().filter_map(|word| word.as_str().map(str::to_owned)).collect();
-            value.get(field).and_then(Value::as_array).into_iter().flatten().map(words).collect()
+            let words = |row: &Value| {
+                row.as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|word| word.as_str().map(str::to_owned))
+                    .collect()
+            };
+            value
+                .get(field)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .map(words)
+                .collect()
         };
         let package = |row: Vec<String>| {
             let [name, version, architecture, sha256] = <[String; 4]>::try_from(row).ok()?;
-            Some(Package { name, version, architecture, sha256 })
+            Some(Package {
+                name,
+                version,
+                architecture,
+                sha256,
+            })
         };
         Ok(Self {
             taken: value.get("taken").and_then(Value::as_str).unwrap_or_default().to_owned(),
@@ -56,7 +73,11 @@ impl Lock {
 
     /// The file's text: a row a line, so that a change reads well.
     pub fn text(&self) -> String {
-        let packages: Vec<Vec<&String>> = self.debian.iter().map(|p| vec![&p.name, &p.version, &p.architecture, &p.sha256]).collect();
+        let packages: Vec<Vec<&String>> = self
+            .debian
+            .iter()
+            .map(|p| vec![&p.name, &p.version, &p.architecture, &p.sha256])
+            .collect();
         let plain = |rows: &[[String; 3]]| rows.iter().map(|row| json!(row).to_string()).collect();
         let mut text = format!("{{\n  \"taken\": {}", json!(self.taken));
         let sections: [(&str, Vec<String>); 3] = [
@@ -72,14 +93,19 @@ impl Lock {
 
     /// How another lock's packages differ: `name old → new`, for people.
     pub fn changes(&self, now: &Self) -> Vec<String> {
-        let versions = |lock: &Self| -> BTreeMap<String, String> { lock.debian.iter().map(|p| (p.name.clone(), p.version.clone())).collect() };
+        let versions =
+            |lock: &Self| -> BTreeMap<String, String> { lock.debian.iter().map(|p| (p.name.clone(), p.version.clone())).collect() };
         let (old, new) = (versions(self), versions(now));
         let mut changes: Vec<String> = new
             .iter()
             .filter(|(name, version)| old.get(*name) != Some(version))
             .map(|(name, version)| format!("{name} {} → {version}", old.get(name).map_or("(new)", String::as_str)))
             .collect();
-        changes.extend(old.keys().filter(|name| !new.contains_key(*name)).map(|name| format!("{name} (gone)")));
+        changes.extend(
+            old.keys()
+                .filter(|name| !new.contains_key(*name))
+                .map(|name| format!("{name} (gone)")),
+        );
         changes
     }
 }
@@ -90,7 +116,9 @@ pub fn crates(text: &str) -> Vec<[String; 3]> {
         let line = block.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(" = "))?;
         Some(line.trim_matches('"').to_owned())
     };
-    text.split("[[package]]").filter_map(|block| Some([of(block, "name")?, of(block, "version")?, of(block, "checksum")?])).collect()
+    text.split("[[package]]")
+        .filter_map(|block| Some([of(block, "name")?, of(block, "version")?, of(block, "checksum")?]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -98,8 +126,12 @@ mod tests {
     use super::*;
 
     fn lock(version: &str) -> Lock {
-        let package =
-            Package { name: "bash".into(), version: version.into(), architecture: "amd64".into(), sha256: "00".into() };
+        let package = Package {
+            name: "bash".into(),
+            version: version.into(),
+            architecture: "amd64".into(),
+            sha256: "00".into(),
+        };
         Lock {
             taken: "1790000000".into(),
             debian: vec![package],
@@ -112,7 +144,11 @@ mod tests {
     fn what_is_written_is_read() {
         let lock = lock("5.2");
         assert_eq!(Lock::parse(&lock.text()).unwrap(), lock);
-        assert!(lock.text().contains("\n    [\"bash\",\"5.2\",\"amd64\",\"00\"]\n"), "{}", lock.text());
+        assert!(
+            lock.text().contains("\n    [\"bash\",\"5.2\",\"amd64\",\"00\"]\n"),
+            "{}",
+            lock.text()
+        );
     }
 
     #[test]

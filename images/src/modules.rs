@@ -36,7 +36,11 @@ pub const SUBSET: &[(&str, Fate, &str)] = &[
     ("drivers/hid/hid-generic", Keep, "keyboards on the console"),
     ("drivers/hid/hid-hyperv", Keep, "keyboard of a Hyper-V machine"),
     ("drivers/hid/usbhid/", Keep, "keyboards on the console, serial UPS"),
-    ("drivers/hwmon/pmbus/", Drop, "power supplies of racks, read by their own controllers"),
+    (
+        "drivers/hwmon/pmbus/",
+        Drop,
+        "power supplies of racks, read by their own controllers",
+    ),
     ("drivers/iio/", Drop, "sensors are read by user space over I2C and SPI"),
     ("drivers/infiniband/", Drop, "RDMA comes with its operator"),
     ("drivers/input/gameport/", Drop, "no games"),
@@ -205,7 +209,9 @@ pub const INITRAMFS: &[(&str, &str)] = &[
 /// What becomes of a module, by its path below `kernel/`.
 pub fn fate(path: &str) -> Fate {
     let matching = SUBSET.iter().filter(|(prefix, _, _)| path.starts_with(prefix));
-    matching.max_by_key(|(prefix, _, _)| prefix.len()).map_or(Keep, |(_, fate, _)| *fate)
+    matching
+        .max_by_key(|(prefix, _, _)| prefix.len())
+        .map_or(Keep, |(_, fate, _)| *fate)
 }
 
 /// A module's name from its path: no folder, no `.ko…`, dashes as underscores.
@@ -290,7 +296,9 @@ mod tests {
 
     #[test]
     fn what_a_kept_module_needs_comes_with_it() {
-        let all = dependencies("kernel/a.ko.xz: kernel/b.ko.xz kernel/c.ko.xz\nkernel/b.ko.xz: kernel/d.ko.xz\nkernel/c.ko.xz:\nkernel/d.ko.xz:\nkernel/e.ko.xz:\n");
+        let all = dependencies(
+            "kernel/a.ko.xz: kernel/b.ko.xz kernel/c.ko.xz\nkernel/b.ko.xz: kernel/d.ko.xz\nkernel/c.ko.xz:\nkernel/d.ko.xz:\nkernel/e.ko.xz:\n",
+        );
         let kept = subset(&all, |path| path == "kernel/a.ko.xz");
         assert_eq!(kept.iter().map(|path| name(path)).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
     }

@@ -50,7 +50,10 @@ pub fn archive(image: &Image<'_>) -> Result<Vec<u8>> {
     if let Value::Object(fields) = &mut entry {
         let tag = image.name.rsplit(':').next().unwrap_or_default();
         fields.insert("platform".into(), json!({ "architecture": "amd64", "os": "linux" }));
-        fields.insert("annotations".into(), json!({ "io.containerd.image.name": image.name, "org.opencontainers.image.ref.name": tag }));
+        fields.insert(
+            "annotations".into(),
+            json!({ "io.containerd.image.name": image.name, "org.opencontainers.image.ref.name": tag }),
+        );
     }
     let index = serde_json::to_vec(&json!({
         "schemaVersion": 2,
@@ -95,7 +98,10 @@ mod tests {
         assert!(text.contains(r#""io.containerd.image.name":"skerry.local/pause:1""#));
         for piece in text.split("sha256:").skip(1) {
             let named: String = piece.chars().take(64).collect();
-            assert!(text.contains(&format!("blobs/sha256/{named}")) || text.contains("diff_ids"), "{named}");
+            assert!(
+                text.contains(&format!("blobs/sha256/{named}")) || text.contains("diff_ids"),
+                "{named}"
+            );
         }
     }
 }

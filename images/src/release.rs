@@ -67,11 +67,19 @@ impl Release {
 pub fn sizes(manifest: &str) -> Result<String> {
     let value: Value = serde_json::from_str(manifest).context("reading manifest.json")?;
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
-    let mut lines = vec![format!("Skerry {}  kernel {}  Kubernetes {}", text("version"), text("kernel"), text("kubernetes"))];
+    let mut lines = vec![format!(
+        "Skerry {}  kernel {}  Kubernetes {}",
+        text("version"),
+        text("kernel"),
+        text("kubernetes")
+    )];
     for (title, field, inner) in [("file", "files", Some("size")), ("in the root, uncompressed", "unpacked", None)] {
         lines.push(format!("{title}:"));
         for (name, entry) in value.get(field).and_then(Value::as_object).into_iter().flatten() {
-            let bytes = inner.map_or(Some(entry), |inner| entry.get(inner)).and_then(Value::as_u64).unwrap_or_default();
+            let bytes = inner
+                .map_or(Some(entry), |inner| entry.get(inner))
+                .and_then(Value::as_u64)
+                .unwrap_or_default();
             let tenths = bytes.saturating_mul(10) / (1 << 20);
             lines.push(format!("  {name:<26} {:>5}.{} MiB", tenths / 10, tenths % 10));
         }
@@ -102,6 +110,9 @@ mod tests {
     fn sizes_for_people() {
         let manifest = r#"{"version":"1","kernel":"6","kubernetes":"v1","roothash":"ab","files":{"root.img":{"size":157286400}},"unpacked":{"x":1572864}}"#;
         let shown = sizes(manifest).unwrap();
-        assert!(shown.contains("150.0 MiB") && shown.contains("1.5 MiB") && shown.ends_with("root hash ab"), "{shown}");
+        assert!(
+            shown.contains("150.0 MiB") && shown.contains("1.5 MiB") && shown.ends_with("root hash ab"),
+            "{shown}"
+        );
     }
 }

@@ -68,7 +68,11 @@ pub fn tree(parts: &Parts<'_>) -> Result<Tree> {
         let mode = if node.body == Body::Folder { 0o755 } else { 0o644 };
         tree.put(&format!("usr/lib/modules/{path}"), mode, node.body);
     }
-    tree.put(&format!("usr/lib/modules/{}/config", parts.kernel.release), 0o644, Body::Copy(parts.kernel.config.clone()));
+    tree.put(
+        &format!("usr/lib/modules/{}/config", parts.kernel.release),
+        0o644,
+        Body::Copy(parts.kernel.config.clone()),
+    );
     for (_, program, path) in rust::PROGRAMS {
         tree.put(path, 0o755, Body::Copy(named(parts.rust, program)?));
     }
@@ -108,7 +112,10 @@ pub fn containers(parts: &Parts<'_>) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let coredns = Image {
         name: &format!("skerry.local/coredns:{version}"),
         folders: &["etc", "etc/ssl", "etc/ssl/certs"],
-        files: &[("coredns", 0o755, &coredns), ("etc/ssl/certs/ca-certificates.crt", 0o644, &certificates)],
+        files: &[
+            ("coredns", 0o755, &coredns),
+            ("etc/ssl/certs/ca-certificates.crt", 0o644, &certificates),
+        ],
         links: &[],
         entrypoint: &["/coredns"],
         command: &[],
@@ -117,7 +124,10 @@ pub fn containers(parts: &Parts<'_>) -> Result<Vec<(&'static str, Vec<u8>)>> {
 }
 
 fn named(programs: &BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
-    programs.get(name).cloned().with_context(|| format!("looking for the program {name} among those that were built"))
+    programs
+        .get(name)
+        .cloned()
+        .with_context(|| format!("looking for the program {name} among those that were built"))
 }
 
 /// All certificates of a folder in the order of their names.
@@ -141,13 +151,28 @@ pub fn make(cache: &Cache, tools: &Root, parts: &Parts<'_>, stage: &Path, image:
     tree.write(stage)?;
     index_libraries(cache, tools, stage)?;
     let mut mkfs = tools.command("mkfs.erofs")?;
-    mkfs.args(["-zlz4hc,12", "-C65536", "--quiet", "--workers=2", "-Lskerry", "-U", UUID]).arg(format!("-T{}", parts.time)).arg(image).arg(stage);
+    mkfs.args(["-zlz4hc,12", "-C65536", "--quiet", "--workers=2", "-Lskerry", "-U", UUID])
+        .arg(format!("-T{}", parts.time))
+        .arg(image)
+        .arg(stage);
     run::logged("compressing the root (EROFS)", &mut mkfs, &cache.log("erofs"))?;
     let data = fs::read(image).with_context(|| format!("reading {}", image.display()))?;
-    ensure!(data.len() % verity::BLOCK == 0, "checking {}: its size is not a whole number of blocks", image.display());
+    ensure!(
+        data.len() % verity::BLOCK == 0,
+        "checking {}: its size is not a whole number of blocks",
+        image.display()
+    );
     let hashes = verity::tree(&data, &IDENTITY)?;
-    OpenOptions::new().append(true).open(image)?.write_all(&hashes.bytes).with_context(|| format!("appending to {}", image.display()))?;
-    Ok(Made { hashoff: data.len() as u64, roothash: hex(&hashes.root), sizes: sizes(&tree) })
+    OpenOptions::new()
+        .append(true)
+        .open(image)?
+        .write_all(&hashes.bytes)
+        .with_context(|| format!("appending to {}", image.display()))?;
+    Ok(Made {
+        hashoff: data.len() as u64,
+        roothash: hex(&hashes.root),
+        sizes: sizes(&tree),
+    })
 }
 
 /// Writes `/etc/ld.so.cache`, so that programs find libraries at once.
@@ -167,7 +192,10 @@ fn sizes(tree: &Tree) -> Vec<(String, u64)> {
         ("kernel modules", &["usr/lib/modules"]),
         ("our own programs", &["usr/lib/skerry", "usr/bin/skerry"]),
     ];
-    let mut sizes: Vec<(String, u64)> = parts.iter().map(|(name, paths)| ((*name).to_owned(), paths.iter().map(|path| tree.size(path)).sum())).collect();
+    let mut sizes: Vec<(String, u64)> = parts
+        .iter()
+        .map(|(name, paths)| ((*name).to_owned(), paths.iter().map(|path| tree.size(path)).sum()))
+        .collect();
     let known: u64 = sizes.iter().map(|(_, size)| size).sum();
     sizes.push(("Debian userland".to_owned(), tree.size("").saturating_sub(known)));
     sizes

@@ -73,8 +73,11 @@ fn tail(log: &Path, lines: usize) -> String {
         Ok(bytes)
     };
     let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
-    let all: Vec<String> =
-        text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).map(|line| line.chars().take(200).collect()).collect();
+    let all: Vec<String> = text
+        .split(['\n', '\r'])
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| line.chars().take(200).collect())
+        .collect();
     all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
 }
 

@@ -22,7 +22,11 @@ pub const PROGRAMS: &[(&str, &str, &str)] = &[
 pub fn build(cache: &Cache, toolchain: &Toolchain, checkout: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let target = toolchain.target();
     let mut arguments = vec!["build", "--release", "--target", TARGET];
-    let wanted: Vec<(&str, &str)> = PROGRAMS.iter().map(|(package, program, _)| (*package, *program)).chain([("skerry-images", "pause")]).collect();
+    let wanted: Vec<(&str, &str)> = PROGRAMS
+        .iter()
+        .map(|(package, program, _)| (*package, *program))
+        .chain([("skerry-images", "pause")])
+        .collect();
     for (package, program) in &wanted {
         arguments.extend(["-p", package, "--bin", program]);
     }
@@ -31,7 +35,11 @@ pub fn build(cache: &Cache, toolchain: &Toolchain, checkout: &Path) -> Result<BT
         ("CARGO_ENCODED_RUSTFLAGS", flags(checkout).join("\u{1f}")),
         ("CARGO_TERM_COLOR", "never".to_owned()),
     ];
-    run::logged("building our Rust programs", &mut toolchain.cargo(&environment, &arguments), &cache.log("rust"))?;
+    run::logged(
+        "building our Rust programs",
+        &mut toolchain.cargo(&environment, &arguments),
+        &cache.log("rust"),
+    )?;
     let mut programs = BTreeMap::new();
     for (_, program) in wanted {
         let path = target.join(TARGET).join("release").join(program);
@@ -45,8 +53,13 @@ pub fn build(cache: &Cache, toolchain: &Toolchain, checkout: &Path) -> Result<BT
 
 /// Static, with the folders of this machine replaced by fixed names.
 fn flags(checkout: &Path) -> Vec<String> {
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), format!("--remap-path-prefix={}=/skerry", checkout.display())];
-    let home = std::env::var("CARGO_HOME").ok().or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.cargo")));
+    let mut flags = vec![
+        "-Ctarget-feature=+crt-static".to_owned(),
+        format!("--remap-path-prefix={}=/skerry", checkout.display()),
+    ];
+    let home = std::env::var("CARGO_HOME")
+        .ok()
+        .or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.cargo")));
     flags.extend(home.map(|home| format!("--remap-path-prefix={home}=/cargo")));
     flags
 }
@@ -54,11 +67,14 @@ fn flags(checkout: &Path) -> Vec<String> {
 /// Whether an ELF file has no program header that names a loader (`PT_INTERP`).
 fn is_static(elf: &[u8]) -> bool {
     let number = |at: usize, size: usize| {
-        elf.get(at..at + size).map(|bytes| bytes.iter().rev().fold(0usize, |value, byte| (value << 8) | usize::from(*byte)))
+        elf.get(at..at + size)
+            .map(|bytes| bytes.iter().rev().fold(0usize, |value, byte| (value << 8) | usize::from(*byte)))
     };
     let headers = || -> Option<bool> {
         let (start, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
-        (0..count).map(|index| number(start + index * size, 4)).try_fold(true, |fine, kind| Some(fine && kind? != 3))
+        (0..count)
+            .map(|index| number(start + index * size, 4))
+            .try_fold(true, |fine, kind| Some(fine && kind? != 3))
     };
     elf.starts_with(b"\x7fELF\x02\x01") && headers().unwrap_or(false)
 }

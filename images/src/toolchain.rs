@@ -30,7 +30,9 @@ impl Toolchain {
                 return Ok(Compiler::Host(path));
             }
             let [major, minor, patch] = oldest;
-            say(&format!("this machine has no {program} {major}.{minor}.{patch} or newer: using the builder root"));
+            say(&format!(
+                "this machine has no {program} {major}.{minor}.{patch} or newer: using the builder root"
+            ));
             Ok::<_, anyhow::Error>(Compiler::Builder(Root::builder(cache, mirror)?))
         };
         let linker = host::find_program("cc").is_some() && Path::new("/usr/include/stdlib.h").exists();
@@ -50,7 +52,11 @@ impl Toolchain {
 
     /// A `go` command in a folder of the checkout.
     pub fn go(&self, folder: &Path, arguments: &[&str]) -> Command {
-        let mut environment = vec![("GOTOOLCHAIN", "local".to_owned()), ("GOFLAGS", String::new()), ("CGO_ENABLED", "0".to_owned())];
+        let mut environment = vec![
+            ("GOTOOLCHAIN", "local".to_owned()),
+            ("GOFLAGS", String::new()),
+            ("CGO_ENABLED", "0".to_owned()),
+        ];
         if matches!(self.go, Compiler::Builder(_)) {
             // The builder does not see the host's home, so Go's own caches lie in ours.
             let own = |name: &str| self.folders.join(name).display().to_string();
@@ -70,7 +76,10 @@ impl Toolchain {
         match compiler {
             Compiler::Host(program) => {
                 let mut command = Command::new(program);
-                command.current_dir(folder).args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+                command
+                    .current_dir(folder)
+                    .args(arguments)
+                    .envs(environment.iter().map(|(name, value)| (name, value)));
                 command
             }
             Compiler::Builder(root) => {

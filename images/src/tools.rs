@@ -57,8 +57,19 @@ impl Root {
 
     fn make(cache: &Cache, mirror: &Mirror, kind: &str, list: &[(&str, &str)], backports: bool) -> Result<Self> {
         let packages: Vec<&str> = list.iter().map(|(package, _)| *package).collect();
-        let request = Request { kind, packages: &packages, variant: Variant::Installed, backports, epoch: "" };
+        let request = Request {
+            kind,
+            packages: &packages,
+            variant: Variant::Installed,
+            backports,
+            epoch: "",
+        };
         Ok(Self(debian::unpack(cache, mirror, &request)?.join("root")))
+    }
+
+    /// A root that is there already.
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
     }
 
     /// Where it lies.
@@ -68,11 +79,19 @@ impl Root {
 
     /// A program of the root, run in place by the root's own loader and libraries: no chroot, no mounts, any working folder.
     pub fn command(&self, program: &str) -> Result<Command> {
-        let path = ["usr/sbin", "usr/bin"].map(|folder| self.0.join(folder).join(program)).into_iter().find(|path| path.exists());
+        let path = ["usr/sbin", "usr/bin"]
+            .map(|folder| self.0.join(folder).join(program))
+            .into_iter()
+            .find(|path| path.exists());
         let path = path.with_context(|| format!("looking for {program} in {}", self.0.display()))?;
         let path = fs::canonicalize(&path).with_context(|| format!("following {}", path.display()))?;
         let mut command = Command::new(self.0.join("usr/lib64/ld-linux-x86-64.so.2"));
-        command.arg("--argv0").arg(program).arg("--library-path").arg(self.0.join("usr/lib/x86_64-linux-gnu")).arg(path);
+        command
+            .arg("--argv0")
+            .arg(program)
+            .arg("--library-path")
+            .arg(self.0.join("usr/lib/x86_64-linux-gnu"))
+            .arg(path);
         Ok(command)
     }
 
@@ -82,16 +101,16 @@ impl Root {
     /// their own and vanish with the command.
     pub fn inside(&self, shared: &[&Path], work: &Path, words: &[String]) -> Command {
         let root = self.0.display();
-        let mut text = String::from("set -e; mount --make-rprivate /\n");
+        let mut lines = vec!["set -e; mount --make-rprivate /".to_owned()];
         for folder in shared {
             let folder = folder.display();
-            text += &format!("mkdir -p '{root}{folder}'; mount --bind '{folder}' '{root}{folder}'\n");
+            lines.push(format!("mkdir -p '{root}{folder}'; mount --bind '{folder}' '{root}{folder}'"));
         }
-        text += &format!("mount -t proc proc '{root}/proc'; mount --rbind /dev '{root}/dev'\n");
-        text += &format!("cp -L /etc/resolv.conf '{root}/etc/resolv.conf' 2>/dev/null || true\n");
-        text += &format!("exec chroot '{root}' /usr/bin/env -C '{}' \"$@\"\n", work.display());
+        lines.push(format!("mount -t proc proc '{root}/proc'; mount --rbind /dev '{root}/dev'"));
+        lines.push(format!("cp -L /etc/resolv.conf '{root}/etc/resolv.conf' 2>/dev/null || true"));
+        lines.push(format!("exec chroot '{root}' /usr/bin/env -C '{}' \"$@\"", work.display()));
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--", "sh", "-c", &text, "sh"]).args(words);
+        command.args(["--mount", "--", "sh", "-c", &lines.join("\n"), "sh"]).args(words);
         command
     }
 }

@@ -64,7 +64,13 @@ impl Tree {
             } else {
                 continue;
             };
-            let node = Node { mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid(), capabilities: 0, body };
+            let node = Node {
+                mode: metadata.mode() & 0o7777,
+                uid: metadata.uid(),
+                gid: metadata.gid(),
+                capabilities: 0,
+                body,
+            };
             self.0.insert(path.clone(), node);
             if kind.is_dir() {
                 self.scan_below(root, &path)?;
@@ -78,10 +84,28 @@ impl Tree {
         for (at, _) in path.match_indices('/') {
             let parent = path.get(..at).unwrap_or_default();
             if !self.0.contains_key(parent) {
-                self.0.insert(parent.to_owned(), Node { mode: 0o755, uid: 0, gid: 0, capabilities: 0, body: Body::Folder });
+                self.0.insert(
+                    parent.to_owned(),
+                    Node {
+                        mode: 0o755,
+                        uid: 0,
+                        gid: 0,
+                        capabilities: 0,
+                        body: Body::Folder,
+                    },
+                );
             }
         }
-        self.0.insert(path.to_owned(), Node { mode, uid: 0, gid: 0, capabilities: 0, body });
+        self.0.insert(
+            path.to_owned(),
+            Node {
+                mode,
+                uid: 0,
+                gid: 0,
+                capabilities: 0,
+                body,
+            },
+        );
     }
 
     /// A folder (kept with what is in it, if it is there).
@@ -115,7 +139,10 @@ impl Tree {
     /// Bytes of all files at or below a path; for the report of sizes.
     pub fn size(&self, path: &str) -> u64 {
         let below = format!("{path}/");
-        let inside = self.0.iter().filter(|(known, _)| path.is_empty() || *known == path || known.starts_with(&below));
+        let inside = self
+            .0
+            .iter()
+            .filter(|(known, _)| path.is_empty() || *known == path || known.starts_with(&below));
         inside
             .map(|(_, node)| match &node.body {
                 Body::Bytes(bytes) => bytes.len() as u64,
@@ -129,34 +156,37 @@ impl Tree {
     pub fn write(&self, into: &Path) -> Result<()> {
         for (name, node) in &self.0 {
             let path = into.join(name);
-            self.write_node(&path, node).with_context(|| format!("writing {}", path.display()))?;
-        }
-        Ok(())
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "a staging folder: a killed build throws it away")]
-    fn write_node(&self, path: &Path, node: &Node) -> Result<()> {
-        match &node.body {
-            Body::Folder => fs::create_dir(path)?,
-            Body::Copy(from) => drop(fs::copy(from, path).with_context(|| format!("from {}", from.display()))?),
-            Body::Bytes(bytes) => fs::write(path, bytes)?,
-            Body::Link(target) => {
-                symlink(target, path)?;
-                return Ok(lchown(path, Some(node.uid), Some(node.gid))?);
-            }
-        }
-        chown(path, Some(node.uid), Some(node.gid))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(node.mode))?;
-        if node.capabilities != 0 {
-            rustix::fs::setxattr(path, "security.capability", &capability(node.capabilities), XattrFlags::empty())?;
+            write_node(&path, node).with_context(|| format!("writing {}", path.display()))?;
         }
         Ok(())
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "a staging folder: a killed build throws it away")]
+fn write_node(path: &Path, node: &Node) -> Result<()> {
+    match &node.body {
+        Body::Folder => fs::create_dir(path)?,
+        Body::Copy(from) => drop(fs::copy(from, path).with_context(|| format!("from {}", from.display()))?),
+        Body::Bytes(bytes) => fs::write(path, bytes)?,
+        Body::Link(target) => {
+            symlink(target, path)?;
+            return Ok(lchown(path, Some(node.uid), Some(node.gid))?);
+        }
+    }
+    chown(path, Some(node.uid), Some(node.gid))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(node.mode))?;
+    if node.capabilities != 0 {
+        rustix::fs::setxattr(path, "security.capability", &capability(node.capabilities), XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
 /// `VFS_CAP_REVISION_2` with the effective bit: permitted, nothing inheritable.
 fn capability(permitted: u32) -> Vec<u8> {
-    [0x0200_0001, permitted, 0, 0, 0].iter().flat_map(|word: &u32| word.to_le_bytes()).collect()
+    [0x0200_0001, permitted, 0, 0, 0]
+        .iter()
+        .flat_map(|word: &u32| word.to_le_bytes())
+        .collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,10 @@ impl Archive {
     }
 
     fn record(&mut self, name: &str, mode: u32, kind: u8, target: &str, body: &[u8]) -> Result<()> {
-        ensure!(name.len() < 100 && target.len() < 100, "adding {name} to a tar archive: the name is longer than 99 bytes");
+        ensure!(
+            name.len() < 100 && target.len() < 100,
+            "adding {name} to a tar archive: the name is longer than 99 bytes"
+        );
         let mut header = name.as_bytes().to_vec();
         header.resize(100, 0);
         let mut numbers = String::new();
@@ -65,11 +68,26 @@ mod tests {
         archive.link("sh", "bin/pause").unwrap();
         let bytes = archive.finish();
         assert_eq!(bytes.len() % 512, 0);
-        let mut tar = Command::new("tar").args(["tv", "--numeric-owner", "--utc"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut tar = Command::new("tar")
+            .args(["tv", "--numeric-owner", "--utc"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         tar.stdin.take().unwrap().write_all(&bytes).unwrap();
         let listed = String::from_utf8(tar.wait_with_output().unwrap().stdout).unwrap();
-        let lines: Vec<String> = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        assert_eq!(lines, ["drwxr-xr-x 0/0 0 1970-01-01 00:00 bin/", "-rwxr-xr-x 0/0 7 1970-01-01 00:00 bin/pause", "lrwxrwxrwx 0/0 0 1970-01-01 00:00 sh -> bin/pause"]);
+        let lines: Vec<String> = listed
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "drwxr-xr-x 0/0 0 1970-01-01 00:00 bin/",
+                "-rwxr-xr-x 0/0 7 1970-01-01 00:00 bin/pause",
+                "lrwxrwxrwx 0/0 0 1970-01-01 00:00 sh -> bin/pause"
+            ]
+        );
     }
 
     #[test]

@@ -32,7 +32,12 @@ pub struct Tree {
 
 /// Hashes data whose length is a multiple of the block.
 pub fn tree(data: &[u8], identity: &Identity) -> Result<Tree> {
-    ensure!(!data.is_empty() && data.len() % BLOCK == 0, "hashing {} bytes: not a whole number of blocks", data.len());
+    // A single block has no tree: there the root hash is its own.
+    ensure!(
+        data.len() > BLOCK && data.len() % BLOCK == 0,
+        "hashing {} bytes: not a whole number of blocks, two at least",
+        data.len()
+    );
     let mut levels = vec![level(data, identity)];
     while let Some(below) = levels.last().filter(|level| level.len() > BLOCK) {
         let above = level(below, identity);
@@ -55,7 +60,10 @@ fn level(data: &[u8], identity: &Identity) -> Vec<u8> {
             .chunks(share)
             .map(|part| scope.spawn(move || part.chunks(BLOCK).flat_map(|block| hash(block, identity)).collect::<Vec<u8>>()))
             .collect();
-        parts.into_iter().flat_map(|part| part.join().expect("hashing does not panic")).collect()
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().expect("hashing does not panic"))
+            .collect()
     });
     digests.resize(blocks.div_ceil(FANOUT) * BLOCK, 0);
     digests
@@ -88,20 +96,25 @@ fn superblock(blocks: u64, identity: &Identity) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const IDENTITY: Identity = Identity { salt: [7; 32], uuid: [9; 16] };
+    const IDENTITY: Identity = Identity {
+        salt: [7; 32],
+        uuid: [9; 16],
+    };
 
     #[test]
-    fn one_block_hangs_on_a_hash_block() {
-        let data = vec![1; BLOCK];
+    fn two_blocks_hang_on_one_hash_block() {
+        let data = vec![1; 2 * BLOCK];
         let tree = tree(&data, &IDENTITY).unwrap();
         assert_eq!(tree.bytes.len(), 2 * BLOCK);
-        assert_eq!(tree.bytes[BLOCK..BLOCK + 32], hash(&data, &IDENTITY));
+        assert_eq!(tree.bytes[BLOCK + 32..BLOCK + 64], hash(&data[BLOCK..], &IDENTITY));
         assert_eq!(tree.root, hash(&tree.bytes[BLOCK..], &IDENTITY));
     }
 
     #[test]
     fn levels_go_from_the_top_down() {
-        let data: Vec<u8> = (0..(FANOUT + 1) * BLOCK).map(|at| u8::try_from(at / BLOCK % 251).unwrap()).collect();
+        let data: Vec<u8> = (0..(FANOUT + 1) * BLOCK)
+            .map(|at| u8::try_from(at / BLOCK % 251).unwrap())
+            .collect();
         let tree = tree(&data, &IDENTITY).unwrap();
         assert_eq!(tree.bytes.len(), 4 * BLOCK, "superblock, top, two leaves");
         let (top, leaves) = (&tree.bytes[BLOCK..2 * BLOCK], &tree.bytes[2 * BLOCK..]);
@@ -113,7 +126,8 @@ mod tests {
 
     #[test]
     fn odd_lengths_are_refused() {
-        assert!(tree(&[0; 100], &IDENTITY).is_err());
-        assert!(tree(&[], &IDENTITY).is_err());
+        for length in [0, 100, BLOCK, 2 * BLOCK + 1] {
+            assert!(tree(&vec![0; length], &IDENTITY).is_err(), "{length}");
+        }
     }
 }

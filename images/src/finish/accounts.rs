@@ -10,11 +10,25 @@ const USERS: &[(&str, u32, u32, &str, &str, &str)] = &[
     ("sys", 3, 3, "/dev", "/usr/sbin/nologin", "as anywhere"),
     ("mail", 8, 8, "/var/mail", "/usr/sbin/nologin", "as anywhere"),
     ("sshd", 101, 65534, "/run/sshd", "/usr/sbin/nologin", "sshd's unprivileged half"),
-    ("_chrony", 102, 102, "/var/lib/chrony", "/usr/sbin/nologin", "chronyd after its start"),
+    (
+        "_chrony",
+        102,
+        102,
+        "/var/lib/chrony",
+        "/usr/sbin/nologin",
+        "chronyd after its start",
+    ),
     ("_rpc", 103, 65534, "/run/rpcbind", "/usr/sbin/nologin", "NFS 3"),
     ("statd", 104, 65534, "/var/lib/nfs", "/usr/sbin/nologin", "NFS 3"),
     ("skerry", 1000, 1000, "/home/skerry", "/bin/bash", "the login user"),
-    ("rancher", 1000, 1000, "/home/rancher", "/bin/bash", "the same user, by the name that k3OS's files use"),
+    (
+        "rancher",
+        1000,
+        1000,
+        "/home/rancher",
+        "/bin/bash",
+        "the same user, by the name that k3OS's files use",
+    ),
     ("nobody", 65534, 65534, "/nonexistent", "/usr/sbin/nologin", "as anywhere"),
 ];
 
@@ -57,12 +71,19 @@ const GROUPS: &[(&str, u32, &str)] = &[
 
 /// Writes the four files, and gives the users what is theirs.
 pub fn apply(tree: &mut Tree) {
-    let passwd: String = USERS.iter().map(|(name, uid, gid, home, shell, _)| format!("{name}:x:{uid}:{gid}::{home}:{shell}\n")).collect();
+    let passwd = lines(USERS, |(name, uid, gid, home, shell, _)| {
+        format!("{name}:x:{uid}:{gid}::{home}:{shell}")
+    });
     // `*` and not `!`: no password, but the account is not locked, so a key lets in. No dates: a wrong clock expires nobody.
-    let shadow: String = USERS.iter().map(|(name, ..)| format!("{name}:*::0:99999:7:::\n")).collect();
-    let group: String = GROUPS.iter().map(|(name, gid, members)| format!("{name}:x:{gid}:{members}\n")).collect();
-    let gshadow: String = GROUPS.iter().map(|(name, _, members)| format!("{name}:*::{members}\n")).collect();
-    for (path, text) in [("etc/passwd", passwd), ("etc/shadow", shadow), ("etc/group", group), ("etc/gshadow", gshadow)] {
+    let shadow = lines(USERS, |(name, ..)| format!("{name}:*::0:99999:7:::"));
+    let group = lines(GROUPS, |(name, gid, members)| format!("{name}:x:{gid}:{members}"));
+    let gshadow = lines(GROUPS, |(name, _, members)| format!("{name}:*::{members}"));
+    for (path, text) in [
+        ("etc/passwd", passwd),
+        ("etc/shadow", shadow),
+        ("etc/group", group),
+        ("etc/gshadow", gshadow),
+    ] {
         tree.text(path, 0o644, &text);
     }
     for (path, mode) in [("var/lib/chrony", 0o750), ("var/log/chrony", 0o750)] {
@@ -72,6 +93,10 @@ pub fn apply(tree: &mut Tree) {
     for path in ["var/lib/nfs/sm", "var/lib/nfs/sm.bak"] {
         tree.own(path, 104, 65534);
     }
+}
+
+fn lines<Row>(rows: &[Row], line: impl Fn(&Row) -> String) -> String {
+    rows.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 #[cfg(test)]
@@ -94,7 +119,13 @@ mod tests {
     fn nobody_has_a_password() {
         let mut tree = Tree::default();
         apply(&mut tree);
-        let crate::tree::Body::Bytes(shadow) = &tree.0["etc/shadow"].body else { panic!("text") };
-        assert!(String::from_utf8_lossy(shadow).lines().all(|line| line.split(':').nth(1) == Some("*")));
+        let crate::tree::Body::Bytes(shadow) = &tree.0["etc/shadow"].body else {
+            panic!("text")
+        };
+        assert!(
+            String::from_utf8_lossy(shadow)
+                .lines()
+                .all(|line| line.split(':').nth(1) == Some("*"))
+        );
     }
 }

@@ -21,7 +21,11 @@ const LINKS: &[(&str, &str, &str)] = &[
     ("usr/bin/which", "busybox", "scripts"),
     ("usr/bin/traceroute", "busybox", "the fifth"),
     ("usr/bin/ssh-argv0", "ssh", "as Debian"),
-    ("usr/sbin/iptables", "xtables-nft-multi", "nft is the one back end: two would not see each other's rules"),
+    (
+        "usr/sbin/iptables",
+        "xtables-nft-multi",
+        "nft is the one back end: two would not see each other's rules",
+    ),
     ("usr/sbin/iptables-save", "xtables-nft-multi", "alternative"),
     ("usr/sbin/iptables-restore", "xtables-nft-multi", "alternative"),
     ("usr/sbin/ip6tables", "xtables-nft-multi", "alternative"),
@@ -29,7 +33,11 @@ const LINKS: &[(&str, &str, &str)] = &[
     ("usr/sbin/ip6tables-restore", "xtables-nft-multi", "alternative"),
     ("usr/sbin/arptables", "xtables-nft-multi", "alternative"),
     ("usr/sbin/ebtables", "xtables-nft-multi", "alternative"),
-    ("etc/localtime", "/usr/share/zoneinfo/Etc/UTC", "UTC unless the owner says otherwise"),
+    (
+        "etc/localtime",
+        "/usr/share/zoneinfo/Etc/UTC",
+        "UTC unless the owner says otherwise",
+    ),
     ("etc/mtab", "/proc/self/mounts", "as anywhere"),
     ("etc/os-release", "../usr/lib/os-release", "as anywhere"),
     ("etc/resolv.conf", "/run/skerry/resolv.conf", "netd writes it"),
@@ -43,11 +51,27 @@ const LINKS: &[(&str, &str, &str)] = &[
     ("usr/sbin/shutdown", "../bin/skerry", "the command asks PID 1"),
     ("usr/bin/k3os", "skerry", "the name that k3OS's users know"),
     ("usr/bin/ctr", "containerd", "one program by two names"),
-    ("usr/bin/kube-apiserver", "../libexec/kubernetes/kubernetes", "one program by nine names"),
-    ("usr/bin/kube-controller-manager", "../libexec/kubernetes/kubernetes", "one program by nine names"),
-    ("usr/bin/kube-scheduler", "../libexec/kubernetes/kubernetes", "one program by nine names"),
+    (
+        "usr/bin/kube-apiserver",
+        "../libexec/kubernetes/kubernetes",
+        "one program by nine names",
+    ),
+    (
+        "usr/bin/kube-controller-manager",
+        "../libexec/kubernetes/kubernetes",
+        "one program by nine names",
+    ),
+    (
+        "usr/bin/kube-scheduler",
+        "../libexec/kubernetes/kubernetes",
+        "one program by nine names",
+    ),
     ("usr/bin/kubelet", "../libexec/kubernetes/kubernetes", "one program by nine names"),
-    ("usr/bin/kube-proxy", "../libexec/kubernetes/kubernetes", "one program by nine names"),
+    (
+        "usr/bin/kube-proxy",
+        "../libexec/kubernetes/kubernetes",
+        "one program by nine names",
+    ),
     ("usr/bin/kubeadm", "../libexec/kubernetes/kubernetes", "one program by nine names"),
     ("usr/bin/kubectl", "../libexec/kubernetes/kubernetes", "one program by nine names"),
     ("usr/bin/kine", "../libexec/kubernetes/kubernetes", "one program by nine names"),
@@ -61,7 +85,8 @@ pub fn apply(tree: &mut Tree) {
         tree.link(path, target);
     }
     // /etc/alternatives is not kept: a link through it that is left would lead nowhere.
-    tree.0.retain(|_, node| !matches!(&node.body, Body::Link(target) if target.starts_with("/etc/alternatives/")));
+    tree.0
+        .retain(|_, node| !matches!(&node.body, Body::Link(target) if target.starts_with("/etc/alternatives/")));
     tree.remove("etc/alternatives");
 }
 

@@ -146,8 +146,7 @@ fn stays(path: &str) -> bool {
     if let Some((_, file)) = path.split_once("/gconv/") {
         return GCONV.iter().any(|start| file.starts_with(start));
     }
-    let kept = |stay: &&str| path == *stay || path.starts_with(&format!("{stay}/"));
-    STAYS.iter().any(|stay| kept(&stay)) || !GONE.iter().any(|(row, _)| matches(row, path))
+    STAYS.iter().any(|row| matches(row, path)) || !GONE.iter().any(|(row, _)| matches(row, path))
 }
 
 fn matches(row: &str, path: &str) -> bool {
