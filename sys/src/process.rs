@@ -307,6 +307,11 @@ pub fn kill(pid: u32, signal: i32) -> Result<()> {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(target), signal_of(signal)).doing("signalling", pid)
 }
 
+/// Sends a signal to this process.
+pub fn raise(signal: i32) -> Result<()> {
+    nix::sys::signal::kill(nix::unistd::Pid::this(), signal_of(signal)).doing("signalling", "itself")
+}
+
 /// Sends a signal to every process but PID 1 (when called by it).
 pub fn kill_all(signal: i32) -> Result<()> {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), signal_of(signal)).doing("signalling", "all processes")

@@ -66,6 +66,10 @@ pub(super) enum Probe {
 
 /// One unit and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "what is wanted of a unit is independent of where it stands; each says one thing"
+)]
 pub struct Entry {
     /// What runs, or is to run.
     pub unit: Unit,

@@ -5,11 +5,11 @@ use skerry_control::unit::{self, Unit};
 use std::time::Duration;
 
 impl State {
-    pub(super) fn take_plan(&mut self, units: Vec<Unit>, now: Duration, out: &mut Vec<Command>) {
+    pub(super) fn take_plan(&mut self, units: &[Unit], now: Duration, out: &mut Vec<Command>) {
         if self.down.is_some() {
             return out.push(Command::Refused("a plan came while the machine goes down".to_owned()));
         }
-        let circle = unit::circle(&units);
+        let circle = unit::circle(units);
         if !circle.is_empty() {
             return out.push(Command::Refused(format!(
                 "these units of the plan wait for each other: {}",
@@ -19,7 +19,7 @@ impl State {
         for e in &mut self.entries {
             e.gone = !units.iter().any(|u| u.name == e.unit.name);
         }
-        for unit in &units {
+        for unit in units {
             match self.entry_mut(&unit.name) {
                 Some(e) => e.take(unit.clone(), now),
                 None => self.entries.push(Entry::new(unit.clone(), now)),

@@ -93,7 +93,7 @@ impl Entry {
             match self.phase {
                 Phase::Starting { pid } | Phase::Running { pid, .. } if may_stop => self.stop(pid, false, now, out),
                 Phase::Waiting | Phase::Backoff { .. } | Phase::Done { .. } | Phase::Failed { .. } | Phase::Stopped => {
-                    self.rest(down, now, out)
+                    self.rest(down, now, out);
                 }
                 _ => {}
             }
@@ -132,8 +132,8 @@ impl Entry {
             let probe = self.probe;
             *self = Self {
                 wanted,
-                has_run,
                 probe,
+                has_run,
                 ..Self::new(unit, now)
             };
         }

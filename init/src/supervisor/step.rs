@@ -12,7 +12,7 @@ impl State {
     pub fn step(&mut self, event: Event, now: Duration) -> Vec<Command> {
         let mut out = vec![];
         match event {
-            Event::Plan(units) => self.take_plan(units, now, &mut out),
+            Event::Plan(units) => self.take_plan(&units, now, &mut out),
             Event::Spawned { name, role, pid } => self.spawned(&name, role, pid, now, &mut out),
             Event::NotSpawned { name, role, why } => self.not_spawned(&name, role, why, now, &mut out),
             Event::Exited { pid, exit } => self.exited(pid, exit, now, &mut out),
@@ -56,7 +56,7 @@ impl State {
                     since: now,
                     forced: false,
                     finished: false,
-                })
+                });
             }
         }
     }

@@ -1,0 +1,89 @@
+//! The start of stage 2: what must be there before the first unit. Everything that fails is named, and the rest goes on.
+
+use skerry_sys::mount::{self, MountFlags, mounted};
+use skerry_sys::{cgroup, machine, process};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+/// Until `setup` has given it one. A DHCP client never sends this name.
+const PLACEHOLDER: &str = "skerry";
+/// Descriptors: what services get unless they ask, and the most they can ask for.
+const FILES: (u64, u64) = (1024, 1 << 20);
+
+struct Mount {
+    fstype: &'static str,
+    target: &'static str,
+    flags: MountFlags,
+    data: &'static str,
+    /// Its absence is worth a line on the console.
+    needed: bool,
+}
+
+/// Mounts, control groups, limits. Returns what went wrong.
+pub fn prepare() -> Vec<String> {
+    let mut problems = vec![];
+    mount_all(&mut problems);
+    let mut attempt = |done: skerry_sys::Result<()>| problems.extend(done.err().map(|e| e.to_string()));
+    attempt(mount::make_rshared("/"));
+    attempt(control_groups());
+    attempt(process::limit_files(FILES.0, FILES.1));
+    attempt(process::unlimit_processes());
+    // Not allowed in a container; then there is no Ctrl-Alt-Del either.
+    let _ = machine::ctrl_alt_del_to_pid1();
+    if ["", "(none)", "localhost"].contains(&machine::hostname().as_str()) {
+        attempt(machine::set_hostname(PLACEHOLDER));
+    }
+    let _ = fs::create_dir_all("/run/lock"); // a tmpfs of our own
+    problems
+}
+
+fn mount_all(problems: &mut Vec<String>) {
+    let there: BTreeSet<PathBuf> = mounted().unwrap_or_default().into_iter().map(|m| m.target).collect();
+    for m in table() {
+        if there.contains(&PathBuf::from(m.target)) {
+            continue;
+        }
+        let _ = fs::create_dir_all(m.target); // on a read-only root it is there, or the mount says so
+        match mount::mount(m.fstype, m.target, m.fstype, m.flags, m.data) {
+            Err(why) if m.needed => problems.push(why.to_string()),
+            _ => {}
+        }
+    }
+}
+
+fn table() -> Vec<Mount> {
+    let closed = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let (no_devices, no_exec) = (MountFlags::NOSUID | MountFlags::NODEV, MountFlags::NOSUID | MountFlags::NOEXEC);
+    let row = |fstype, target, flags, data, needed| Mount {
+        fstype,
+        target,
+        flags,
+        data,
+        needed,
+    };
+    vec![
+        row("proc", "/proc", closed, "", true),
+        row("sysfs", "/sys", closed, "", true),
+        row("devtmpfs", "/dev", no_exec, "mode=0755", true),
+        row("devpts", "/dev/pts", no_exec, "mode=0620,gid=5,ptmxmode=000", true),
+        row("tmpfs", "/dev/shm", no_devices, "mode=1777", true),
+        row("mqueue", "/dev/mqueue", closed, "", true),
+        row("tmpfs", "/run", no_devices, "mode=0755", true),
+        row("tmpfs", "/tmp", no_devices, "mode=1777", true),
+        row("cgroup2", cgroup::ROOT, closed, "nsdelegate,memory_recursiveprot", true),
+        row("bpf", "/sys/fs/bpf", closed, "mode=0700", false),
+        row("securityfs", "/sys/kernel/security", closed, "", false),
+        row("debugfs", "/sys/kernel/debug", closed, "mode=0700", false),
+        row("tracefs", "/sys/kernel/tracing", closed, "mode=0700", false),
+    ]
+}
+
+/// PID 1 into `/init.scope` (a group with children may hold no process of its own), and every controller to those below.
+fn control_groups() -> skerry_sys::Result<()> {
+    cgroup::Cgroup::create("/init.scope")?.join(process::own_pid())?;
+    cgroup::enable_controllers("/")?;
+    cgroup::Cgroup::create(super::groups::ABOVE)?;
+    cgroup::enable_controllers(super::groups::ABOVE)?;
+    Ok(())
+}
