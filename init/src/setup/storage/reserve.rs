@@ -1,0 +1,66 @@
+//! Room kept back, so that a machine whose disk is full comes up and its datastore can write.
+
+use skerry_overlay::{RESERVE, RESERVE_BYTES, RESERVE_NEEDED_BELOW, STATE};
+use skerry_sys::file::{self, Space};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn path() -> PathBuf {
+    Path::new(STATE).join(RESERVE)
+}
+
+/// Deletes the reserve if the disk is (almost) full. Called at each boot, and whenever somebody notices a full disk.
+pub fn give_up_if_needed(say: &impl Fn(&str)) -> Vec<String> {
+    let result = file::space(Path::new(STATE)).map_err(|why| why.to_string()).and_then(|space| {
+        if !path().exists() || !is_needed(space) {
+            return Ok(());
+        }
+        say(&format!(
+            "the data disk is full ({} KiB left): the reserve of {} MiB is given up, so that the machine can write while you make room",
+            space.free >> 10,
+            RESERVE_BYTES >> 20
+        ));
+        fs::remove_file(path()).map_err(|why| format!("deleting {}: {why}", path().display()))
+    });
+    result.err().into_iter().collect()
+}
+
+/// Makes the reserve where there is none and room enough.
+pub fn make_if_there_is_room() -> Vec<String> {
+    let result = file::space(Path::new(STATE)).and_then(|space| {
+        if path().exists() || !is_affordable(space) {
+            return Ok(());
+        }
+        file::preallocate(&path(), RESERVE_BYTES)
+    });
+    result.err().map(|why| why.to_string()).into_iter().collect()
+}
+
+/// Blocks kept back by ext4 count as left: our services may use them.
+fn is_needed(space: Space) -> bool {
+    space.free < RESERVE_NEEDED_BELOW
+}
+
+fn is_affordable(space: Space) -> bool {
+    space.available >= 4 * RESERVE_BYTES + RESERVE_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_not_given_up_and_made_again_in_turn() {
+        for free in (0..600).map(|mib| mib << 20) {
+            let space = Space { free, available: free };
+            assert!(!(is_needed(space) && is_affordable(space)));
+            if is_affordable(space) {
+                let after = Space {
+                    free: free - RESERVE_BYTES,
+                    available: free - RESERVE_BYTES,
+                };
+                assert!(!is_needed(after));
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What the kernel's command line says to stage 1. Pure.
+
+use super::root::{Place, Request, Trouble};
+use skerry_sys::verity::{OnCorruption, RootHash};
+use std::time::Duration;
+
+/// The words stage 1 reads; of a repeated one the last counts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    root: Option<String>,
+    hash: Option<String>,
+    hash_offset: Option<String>,
+    why: Option<String>,
+    /// How long a failure stays on the screen before the restart; never, with `skerry.panic=0`.
+    pub restart_after: Option<Duration>,
+}
+
+/// Time to read the message, and to take a photo of it.
+const RESTART_AFTER: Duration = Duration::from_secs(15);
+
+impl Words {
+    /// Reads a command line. Nothing in it is an error here.
+    pub fn parse(cmdline: &str) -> Self {
+        let mut words = Self {
+            restart_after: Some(RESTART_AFTER),
+            ..Self::default()
+        };
+        for (key, value) in split(cmdline) {
+            match key.as_str() {
+                "skerry.root" => words.root = value,
+                "skerry.roothash" => words.hash = value,
+                "skerry.hashoff" => words.hash_offset = value,
+                "skerry.why" => words.why = value,
+                "skerry.panic" => match value.as_deref().map(str::parse) {
+                    Some(Ok(0)) => words.restart_after = None,
+                    Some(Ok(seconds)) => words.restart_after = Some(Duration::from_secs(seconds)),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        words
+    }
+
+    /// The root that is asked for.
+    pub fn root(&self) -> Result<Request, Trouble> {
+        let place = self.root.as_deref().ok_or_else(|| {
+            Trouble::new("reading the kernel's command line: there is no skerry.root=")
+                .and("try: skerry.root=/dev/vda, or skerry.root=PARTLABEL=root-a")
+        })?;
+        let hash = self.hash.as_deref().ok_or_else(|| {
+            Trouble::new("reading the kernel's command line: there is no skerry.roothash=")
+                .and("a root is never mounted unverified; the release's manifest.json names its hash")
+        })?;
+        let hash =
+            RootHash::parse(hash).ok_or_else(|| Trouble::new(format!("reading skerry.roothash={hash}: expected 64 hexadecimal digits")))?;
+        let hash_offset = self
+            .hash_offset
+            .as_deref()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| Trouble::new("reading skerry.hashoff=: expected the hash tree's place in bytes; manifest.json names it"))?;
+        Ok(Request {
+            place: Place::parse(place)?,
+            hash,
+            hash_offset,
+            on_corruption: self.on_corruption(),
+        })
+    }
+
+    /// A system on trial must go back when it is damaged. A proven one delivers no bad data, and what still works goes on.
+    fn on_corruption(&self) -> OnCorruption {
+        match &self.why {
+            Some(why) if why.starts_with("try") || why.starts_with("trial") => OnCorruption::Panic,
+            _ => OnCorruption::FailRead,
+        }
+    }
+}
+
+/// Words at blanks; `"a=b c"` and `a="b c"` are one word; after a lone `--` the words are for programs and not read.
+fn split(cmdline: &str) -> Vec<(String, Option<String>)> {
+    let mut words = vec![];
+    let (mut word, mut is_quoted) = (String::new(), false);
+    for c in cmdline.chars().chain([' ']) {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            c if c.is_whitespace() && !is_quoted => {
+                if word == "--" {
+                    break;
+                }
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            c => word.push(c),
+        }
+    }
+    let pair = |word: String| match word.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (word, None),
+    };
+    words.into_iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash() -> String {
+        "ab".repeat(32)
+    }
+
+    #[test]
+    fn the_last_word_counts_and_quotes_hold_it_together() {
+        let line = format!(
+            "quiet skerry.root=/dev/sda \"skerry.root=PARTLABEL=root a\" skerry.roothash={} skerry.hashoff=\"4096\" -- skerry.root=/dev/x\n",
+            hash()
+        );
+        let request = Words::parse(&line).root().unwrap();
+        assert_eq!(request.place, Place::PartitionLabel("root a".into()));
+        assert_eq!((request.hash_offset, request.on_corruption), (4096, OnCorruption::FailRead));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let hash = hash();
+        for (line, said) in [
+            (String::new(), "there is no skerry.root="),
+            ("skerry.root=/dev/vda".to_owned(), "there is no skerry.roothash="),
+            (
+                "skerry.root=/dev/vda skerry.roothash=12".to_owned(),
+                "expected 64 hexadecimal digits",
+            ),
+            (format!("skerry.root=/dev/vda skerry.roothash={hash}"), "reading skerry.hashoff="),
+            (
+                format!("skerry.root=/dev/vda skerry.roothash={hash} skerry.hashoff=-1"),
+                "reading skerry.hashoff=",
+            ),
+            (format!("skerry.root=vda skerry.roothash={hash} skerry.hashoff=1"), "expected /dev/"),
+        ] {
+            let trouble = Words::parse(&line).root().unwrap_err();
+            assert!(trouble.lines().next().unwrap().contains(said), "{line}: {trouble:?}");
+        }
+    }
+
+    #[test]
+    fn a_trial_panics_and_a_restart_can_be_held() {
+        for (why, expected) in [
+            ("skerry.why=good", OnCorruption::FailRead),
+            ("skerry.why=fallback-from-b", OnCorruption::FailRead),
+            ("skerry.why=try-left-2", OnCorruption::Panic),
+            ("skerry.why=trial", OnCorruption::Panic),
+            ("skerry.why", OnCorruption::FailRead),
+        ] {
+            assert_eq!(Words::parse(why).on_corruption(), expected, "{why}");
+        }
+        for (line, expected) in [
+            ("", Some(RESTART_AFTER)),
+            ("skerry.panic=3", Some(Duration::from_secs(3))),
+            ("skerry.panic=0", None),
+            ("skerry.panic=x", Some(RESTART_AFTER)),
+        ] {
+            assert_eq!(Words::parse(line).restart_after, expected, "{line}");
+        }
+    }
+}
