@@ -4,7 +4,7 @@ use crate::explain::{Entry, entries};
 use crate::merge::{Item, Tree};
 use crate::report::Report;
 use crate::tree::Mark;
-use crate::{Config, Problem, Severity, Source, SourceKind, connman, normal, read};
+use crate::{Config, Interface, Match, Problem, Severity, Source, SourceKind, connman, normal, read};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -46,9 +46,7 @@ pub fn load(sources: &[Source]) -> Loaded {
     let merged = merged.unwrap_or_else(|| Item::new(report.spot(Mark::default()), Tree::Section(BTreeMap::new())));
     let mut config = typed(&merged, &mut report);
     let mut explain = entries(&merged, &report);
-    if let Some(network) = &mut config.network {
-        network.version = 2;
-    }
+    settle_network(&mut config, &merged, &mut report);
     connman::translate(&mut config, &merged, &mut explain, &mut report);
     Loaded {
         config,
@@ -72,6 +70,44 @@ fn one(source: &Source, report: &mut Report) -> Option<Item> {
         report.error(mark, "", format!("this is {what}, where a map of keys is expected"), write);
     }
     item
+}
+
+/// A network in which no wired interface is left is as good as none: the wired ones ask for addresses by DHCP.
+fn settle_network(config: &mut Config, merged: &Item, report: &mut Report) {
+    let Some(network) = &mut config.network else { return };
+    network.version = 2;
+    if !network.ethernets.is_empty() {
+        return;
+    }
+    let spot = merged.get("network").map_or(merged.spot, |item| item.spot);
+    report.enter(spot.source);
+    let done = "every wired interface asks for an address by DHCP";
+    report.warn(
+        Mark {
+            line: spot.line,
+            column: spot.column,
+        },
+        "network",
+        "no wired interface is set up here",
+        done,
+        "ethernets:",
+    );
+    if network.bonds.is_empty() && network.bridges.is_empty() && network.vlans.is_empty() && network.wifis.is_empty() {
+        config.network = None;
+        return;
+    }
+    let every = Match {
+        name: Some("e*".to_owned()),
+        ..Match::default()
+    };
+    network.ethernets.insert(
+        "wired".to_owned(),
+        Interface {
+            matches: Some(every),
+            dhcp4: true,
+            ..Interface::default()
+        },
+    );
 }
 
 /// The typed configuration. The shapes were checked key by key, so the conversion holds; if one ever should not, only its key is lost.

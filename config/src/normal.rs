@@ -127,15 +127,19 @@ impl Reader<'_> {
         let elsewhere = if top { schema::SKERRY } else { schema::TOP };
         let other = schema::find(elsewhere, &field.key).filter(|key| key.name != "skerry");
         let is_root = top || std::ptr::eq(keys, schema::SKERRY);
+        let mut what = "unknown key".to_owned();
         let write = match other {
             Some(key) if is_root && top => format!("{}: under skerry:", key.name),
             Some(key) if is_root => format!("{}: at the top level, not under {path}:", key.name),
             _ => match suggest::nearest(&field.key, keys.iter().flat_map(Key::all_spellings)) {
-                Some(near) => format!("did you mean {near}:"),
+                Some(near) => {
+                    what = format!("unknown key, did you mean `{near}`?");
+                    format!("{near}:")
+                }
                 None => String::new(),
             },
         };
-        self.report.unknown(field.mark, here, "unknown key", write);
+        self.report.unknown(field.mark, here, what, write);
     }
 
     /// A value in the shape of its key; `None` when it was left out.
@@ -530,7 +534,7 @@ impl Reader<'_> {
             let here = join(path, &field.key);
             let spot = self.report.spot(field.value.mark);
             let section = match field.value.value {
-                Value::Map(fields) => self.section(fields, keys, &here),
+                Value::Map(fields) => self.interface(fields, keys, &here),
                 Value::Scalar(scalar) if scalar.is_null() => BTreeMap::new(),
                 Value::Dropped => continue,
                 _ => {
@@ -556,6 +560,29 @@ impl Reader<'_> {
             }
         }
         Some(Tree::Named(sections))
+    }
+}
+
+impl Reader<'_> {
+    /// A named section. An interface whose addresses all had to be left out asks for one by DHCP: a typing error must not cut the
+    /// machine off.
+    fn interface(&mut self, fields: Vec<Field>, keys: &'static [Key], path: &str) -> BTreeMap<&'static str, Item> {
+        let wanted = fields.iter().find(|field| field.key == "addresses").map(|field| field.value.mark);
+        let mut section = self.section(fields, keys, path);
+        let dhcp = matches!(
+            section.get("dhcp4"),
+            Some(Item {
+                value: Tree::Bool(true),
+                ..
+            })
+        );
+        if let (Some(mark), false, false) = (wanted, section.contains_key("addresses"), dhcp) {
+            let spot = self.report.spot(mark);
+            let words = ["no address of this interface is left", "it asks for one by DHCP", ""].map(str::to_owned);
+            self.report.push(mark, crate::Severity::Error, true, path, words);
+            section.insert("dhcp4", Item::new(spot, Tree::Bool(true)));
+        }
+        section
     }
 }
 
@@ -592,13 +619,13 @@ fn as_item(text: &str) -> String {
     format!("- '{}'", text.replace('\'', "''"))
 }
 
-/// A path one key longer; names with dots or slashes stand in brackets, which the command line takes too.
+/// A path one key longer; names with dots and the like stand in brackets, which the command line takes too.
 pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() {
         key.to_owned()
-    } else if key.contains(['.', '/']) {
-        format!("{path}[{key}]")
-    } else {
+    } else if key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-')) {
         format!("{path}.{key}")
+    } else {
+        format!("{path}[{key}]")
     }
 }

@@ -11,7 +11,7 @@ const PROBLEMS_MAX: usize = 500;
 pub(crate) struct Report {
     names: Vec<String>,
     source: usize,
-    pub problems: Vec<Problem>,
+    problems: Vec<(Spot, Problem)>,
     left_off: usize,
 }
 
@@ -84,22 +84,28 @@ impl Report {
             return;
         }
         let [what, done_instead, write_instead] = words;
-        let origin = self.origin(self.spot(mark));
-        self.problems.push(Problem {
-            origin,
-            severity,
-            path: path.to_owned(),
-            what,
-            done_instead,
-            write_instead,
-            drops,
-        });
+        let spot = self.spot(mark);
+        let origin = self.origin(spot);
+        self.problems.push((
+            spot,
+            Problem {
+                origin,
+                severity,
+                path: path.to_owned(),
+                what,
+                done_instead,
+                write_instead,
+                drops,
+            },
+        ));
     }
 
-    /// The problems.
+    /// The problems, in order of the sources and of the lines in them.
     pub fn finish(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|(spot, _)| (spot.source, spot.line, spot.column));
+        let mut problems: Vec<_> = self.problems.into_iter().map(|(_, problem)| problem).collect();
         if self.left_off > 0 {
-            self.problems.push(Problem {
+            problems.push(Problem {
                 origin: Origin::default(),
                 severity: Severity::Error,
                 path: String::new(),
@@ -109,6 +115,6 @@ impl Report {
                 drops: true,
             });
         }
-        self.problems
+        problems
     }
 }

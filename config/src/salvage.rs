@@ -138,7 +138,7 @@ fn shift(node: &mut Node, lines: usize) {
 }
 
 fn indent_of(line: &str) -> usize {
-    line.bytes().take_while(|&byte| byte == b' ').count()
+    line.bytes().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
 }
 
 fn is_content(line: &str) -> bool {
