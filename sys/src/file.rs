@@ -114,6 +114,33 @@ pub fn make_dir(path: impl AsRef<Path>, mode: u32) -> Result<()> {
     }
 }
 
+/// How much room a file system has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that nothing uses, those kept back included.
+    pub free: u64,
+    /// Bytes that anybody may use.
+    pub available: u64,
+}
+
+/// The room on the file system that holds `path`.
+pub fn space(path: &Path) -> Result<Space> {
+    let found = rustix::fs::statvfs(path).doing("measuring", path.display())?;
+    Ok(Space {
+        free: found.f_bfree.saturating_mul(found.f_frsize),
+        available: found.f_bavail.saturating_mul(found.f_frsize),
+    })
+}
+
+/// Makes a file that takes up `bytes` on the disk, and holds nothing. If there is no room, there is no file.
+pub fn preallocate(path: &Path, bytes: u64) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).doing("making", path.display())?;
+    rustix::fs::fallocate(&fd, rustix::fs::FallocateFlags::empty(), 0, bytes)
+        .doing("reserving room in", path.display())
+        .inspect_err(|_| _ = std::fs::remove_file(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

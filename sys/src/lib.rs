@@ -40,7 +40,11 @@ pub trait Doing<T> {
 
 impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
     fn doing(self, doing: &'static str, on: impl fmt::Display) -> Result<T> {
-        self.map_err(|e| Error { doing, on: on.to_string(), source: e.into() })
+        self.map_err(|e| Error {
+            doing,
+            on: on.to_string(),
+            source: e.into(),
+        })
     }
 }
 
@@ -54,5 +58,6 @@ pub mod module;
 pub mod mount;
 pub mod process;
 pub mod socket;
+pub mod tree;
 pub mod uevent;
 pub mod verity;
