@@ -1,8 +1,43 @@
-//! The steps of the embedded Kubernetes that need facts of the running machine. (Placeholder.)
+//! `setup kube …`: the steps of the embedded Kubernetes. Each looks, lets room `distribution` decide, and does it.
+//!
+//! | step | unit | what |
+//! |---|---|---|
+//! | `prepare` | kube-files | directories, configuration files, the cluster's secret |
+//! | `certs` | kube-certs | keys, certificates, kubeconfigs: made, kept, reissued |
+//! | `run NAME` | kube-apiserver, kubelet | becomes that component, with the node's address in its command line |
+//! | `import` | kube-images | image archives that are missing from containerd |
+//! | `setup` | kube-setup | rights, bootstrap token, CoreDNS |
+//! | `ready` | kube-ready | waits until the node is Ready; labels and taints |
+//! | `manifests` | kube-manifests | the owner's manifests |
+//! | `check` | kube-check | address, certificates and name servers, while the machine runs |
 
-use anyhow::Result;
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a step says is its log")]
 
-/// `setup kube …`.
+mod apply;
+mod certs;
+mod check;
+mod import;
+mod look;
+mod prepare;
+mod program;
+mod ready;
+mod run;
+mod x509;
+
+use anyhow::{Result, bail};
+
+/// Performs one step.
 pub fn run(args: &[String]) -> Result<()> {
-    anyhow::bail!("running setup kube {}: not in this build", args.join(" "))
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["prepare"] => prepare::run(),
+        ["certs"] => certs::run(),
+        ["run", name] => run::run(name),
+        ["import"] => import::run(),
+        ["setup"] => apply::system(),
+        ["ready"] => ready::run(),
+        ["manifests"] => apply::owner(),
+        ["check"] => check::run(),
+        _ => bail!("reading the arguments: expected setup kube prepare|certs|run NAME|import|setup|ready|manifests|check"),
+    }
 }

@@ -1,0 +1,68 @@
+//! `import`: image archives that are missing from containerd's store.
+
+use super::{look, program};
+use anyhow::{Result, bail};
+use skerry_distribution::kubernetes::images::{self, Archive, Record};
+use skerry_distribution::kubernetes::paths::{IMAGES, OWNER_IMAGES, STATE};
+use skerry_sys::file;
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+
+const CTR: [&str; 4] = ["/usr/bin/ctr", "-n", "k8s.io", "images"];
+
+/// The system's first, then the owner's. An archive of the owner's that cannot be read is named, and the rest goes on; the system's
+/// own are tried again.
+pub fn run() -> Result<()> {
+    let m = look::machine()?;
+    let path = format!("{STATE}/images.json");
+    let mut record: Record = serde_json::from_str(&look::text(&path)).unwrap_or_default();
+    let before = record.clone();
+    let mut archives = archives(IMAGES, &m.facts.release.version);
+    archives.extend(self::archives(OWNER_IMAGES, ""));
+    let mut present = present()?;
+    let mut failed = vec![];
+    for archive in images::missing(&archives, &record.clone(), &present) {
+        // Pinned: garbage collection leaves it. It could not be pulled again.
+        let import = ["import", "--label", "io.cri-containerd.pinned=pinned", archive.path.as_str()];
+        match program::output(&[&CTR[..], &import[..]].concat(), None) {
+            Ok(_) => {
+                let after = self::present()?;
+                images::note(&mut record, archive, &present, &after);
+                println!("imported {}", archive.path);
+                present = after;
+            }
+            Err(why) => {
+                eprintln!("importing {}: {why:#}", archive.path);
+                failed.push(archive.path.as_str());
+            }
+        }
+    }
+    record.archives.retain(|path, _| archives.iter().any(|a| a.path == *path));
+    if record != before {
+        file::replace(path, serde_json::to_string_pretty(&record)?.as_bytes(), 0o600)?;
+    }
+    match failed.iter().find(|f| f.starts_with(IMAGES)) {
+        Some(own) => bail!("importing {own}: see above; is the data partition full?"),
+        None => Ok(()),
+    }
+}
+
+fn present() -> Result<BTreeSet<String>> {
+    let list = program::output(&[&CTR[..], &["list", "-q"]].concat(), None)?;
+    Ok(list.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect())
+}
+
+fn archives(dir: &str, release: &str) -> Vec<Archive> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return vec![] };
+    let archive = |e: std::fs::DirEntry| {
+        let meta = std::fs::metadata(e.path()).ok().filter(std::fs::Metadata::is_file)?;
+        let name = e.file_name().into_string().ok().filter(|n| images::is_archive(n))?;
+        Some(Archive {
+            path: format!("{dir}/{name}"),
+            stamp: format!("{} {}.{} {release}", meta.len(), meta.mtime(), meta.mtime_nsec()),
+        })
+    };
+    let mut found: Vec<_> = entries.filter_map(|e| archive(e.ok()?)).collect();
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}

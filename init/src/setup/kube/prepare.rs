@@ -1,0 +1,79 @@
+//! `prepare`: what needs no network, so that everything else can start as early as possible.
+
+use super::look;
+use anyhow::Result;
+use skerry_distribution::kubernetes::paths::{CONFLIST, DATASTORE, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN};
+use skerry_distribution::kubernetes::settings::Token;
+use skerry_sys::file;
+use std::io::Read;
+use std::path::Path;
+
+/// Directory, permissions.
+const DIRS: &[(&str, u32)] = &[
+    (RUN, 0o755),
+    (KINE_DIR, 0o700),
+    (STATE, 0o700),
+    (DATASTORE, 0o700),
+    ("/etc/kubernetes", 0o700),
+    ("/etc/cni/net.d", 0o755),
+    ("/etc/rancher/k3s", 0o755),
+    ("/run/cni/networks", 0o755),
+    ("/run/containerd", 0o711),
+    ("/var/lib/containerd", 0o711),
+    ("/var/lib/kubelet", 0o700),
+    ("/var/log/pods", 0o755),
+    ("/var/log/containers", 0o755),
+    (OWNER_IMAGES, 0o755),
+];
+
+/// Directories, files, the secret.
+pub fn run() -> Result<()> {
+    let m = look::machine()?;
+    for (dir, mode) in DIRS.iter().copied().chain(MANIFESTS.map(|m| (m, 0o755))) {
+        file::make_dir(dir, mode)?;
+    }
+    for f in skerry_distribution::plan(&m.config, &m.facts).files {
+        if look::text(&f.path) != f.text && !(f.path == CONFLIST && is_kept(&f.path)) {
+            file::replace(&f.path, f.text.as_bytes(), f.mode)?;
+        }
+    }
+    if m.settings.network {
+        name_foreign_networks();
+    } else if Path::new(CONFLIST).exists() {
+        // Switched off: what an earlier boot left would still be read.
+        std::fs::remove_file(CONFLIST)?;
+    }
+    if m.settings.token == Token::Random && look::text(TOKEN).trim().is_empty() {
+        file::replace(TOKEN, format!("{}\n", random()?).as_bytes(), 0o600)?;
+        println!("no token is configured: 128 random bits were made, see {TOKEN}");
+    }
+    Ok(())
+}
+
+/// Ours of an earlier boot holds the range that the cluster gave the node (`ready` sees to that): it stays.
+fn is_kept(path: &str) -> bool {
+    look::text(path).contains("\"name\": \"skerry\"")
+}
+
+/// Another CNI's configuration is left alone; containerd takes the first by name.
+fn name_foreign_networks() {
+    let ours = Path::new(CONFLIST);
+    let Some(entries) = ours.parent().and_then(|d| std::fs::read_dir(d).ok()) else {
+        return;
+    };
+    let mut foreign: Vec<_> = entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| p != ours).collect();
+    foreign.retain(|p| p.extension().is_some_and(|e| e == "conflist" || e == "conf" || e == "json"));
+    if let Some(first) = foreign.iter().min() {
+        let which = if first.as_path() < ours { first } else { ours };
+        println!(
+            "the pod network is the one of {}: it is the first of several by name",
+            which.display()
+        );
+    }
+}
+
+fn random() -> Result<String> {
+    let mut bytes = [0u8; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(look::hex(&bytes))
+}

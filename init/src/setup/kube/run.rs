@@ -1,0 +1,25 @@
+//! `run NAME`: becomes a component whose command line needs the node's address.
+
+use super::{certs, look};
+use anyhow::{Context, Result, bail};
+use skerry_distribution::kubernetes::argv;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Never returns if all goes well.
+pub fn run(name: &str) -> Result<()> {
+    let m = look::machine()?;
+    let address = look::address()?;
+    let (argv, env) = match name {
+        "kube-apiserver" => argv::api_server(&m.settings, address),
+        "kubelet" => {
+            certs::resolv_conf(&m)?;
+            argv::kubelet(&m.settings, address)
+        }
+        other => bail!("running {other}: it needs no help to start"),
+    };
+    let Some((program, rest)) = argv.split_first() else {
+        bail!("running {name}: no program")
+    };
+    Err(Command::new(program).args(rest).envs(env).exec()).with_context(|| format!("running {program}"))
+}
