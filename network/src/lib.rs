@@ -1,1 +1,31 @@
-//! network
+//! How does the node reach others?
+//!
+//! `netd` looks at the interfaces ([`facts`]), works out what they should be ([`wanted`], from the owner's `network:` section and the
+//! leases that DHCP gave), compares ([`plan`]), and does the difference by netlink ([`netlink`]). Whatever changes, the same round
+//! begins anew; there is no other path by which something gets onto an interface.
+//!
+//! ```text
+//!  network.json ──► request ─┐
+//!  netlink, /sys ──► facts ──┼──► wanted ──► plan ──► netlink ──► the kernel says what changed ──► facts …
+//!  DHCP ──────────► leases ──┘       └─────► resolv.conf, time sources, network-state.json, READY=1
+//! ```
+//!
+//! Everything but [`netlink`], [`look`], [`dhcp::socket`], [`dhcp::store`], [`outputs`], [`daemon`] and [`notify`] is pure: time and randomness are arguments.
+//!
+//! Never: touch an interface that nobody asked for (containers' veth, cni0, flannel.1, docker0 …); remove an address or a route that
+//! somebody else put there (ours carry a mark, see [`facts::Owner`]); trust a DHCP server's bytes.
+
+pub mod address;
+pub mod daemon;
+pub mod dhcp;
+pub mod facts;
+pub mod look;
+pub mod names;
+pub mod netlink;
+pub mod notify;
+pub mod outputs;
+pub mod plan;
+pub mod ready;
+pub mod request;
+pub mod state;
+pub mod wanted;

@@ -1,0 +1,338 @@
+//! What was asked for: `network.json`, and which interface each of its entries means.
+
+use crate::address::{Cidr, Mac};
+use crate::facts::{Facts, Link};
+use serde::Deserialize;
+use skerry_config::{Interface, Match, Network};
+use std::net::IpAddr;
+
+/// The content of `/run/skerry/network.json`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Request {
+    /// The owner's section; none = DHCP on every wired interface.
+    pub network: Option<Network>,
+    /// Name servers for when neither a link's settings nor DHCP name any.
+    pub dns_nameservers: Vec<String>,
+    /// Time servers besides those that DHCP names.
+    pub ntp_servers: Vec<String>,
+}
+
+/// What one interface should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The interface's number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// An address by DHCP.
+    pub dhcp4: bool,
+    /// Router advertisements count.
+    pub accept_ra: bool,
+    /// Static addresses.
+    pub addresses: Vec<Cidr>,
+    /// Static routes.
+    pub routes: Vec<StaticRoute>,
+    /// Name servers of this link.
+    pub dns: Vec<IpAddr>,
+    /// Domains to search.
+    pub search: Vec<String>,
+    /// Largest packet, in bytes.
+    pub mtu: Option<u32>,
+    /// Hardware address to set.
+    pub mac: Option<Mac>,
+    /// The boot does not wait for it.
+    pub optional: bool,
+}
+
+/// A route the owner wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaticRoute {
+    /// Where to.
+    pub to: Cidr,
+    /// By which gateway.
+    pub via: Option<IpAddr>,
+    /// Lower wins.
+    pub metric: u32,
+    /// The gateway is on the link though no address says so.
+    pub on_link: bool,
+}
+
+/// What the request means on this machine, now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assigned {
+    /// The interfaces to set up, in the order of their numbers.
+    pub links: Vec<Settings>,
+    /// Entries of the config whose interface is not there (yet), unless optional.
+    pub missing: Vec<String>,
+    /// Nobody said which interfaces: one with an address is enough.
+    pub any: bool,
+    /// What could not be used, and why.
+    pub problems: Vec<String>,
+}
+
+/// Finds the interface that each entry means. The first entry (in the order of their ids) that fits an interface gets it.
+pub fn assign(request: &Request, facts: &Facts) -> Assigned {
+    // A section that names no wired interface (only a radio, say, which is not in effect yet) must not make the machine unreachable.
+    let Some(network) = request.network.as_ref().filter(|network| !network.ethernets.is_empty()) else {
+        let links = facts.links.iter().filter(|l| is_wired_hardware(l)).map(by_default).collect();
+        return Assigned {
+            links,
+            any: true,
+            ..Assigned::default()
+        };
+    };
+    let mut assigned = Assigned::default();
+    for (id, interface) in &network.ethernets {
+        let fitting: Vec<&Link> = facts
+            .links
+            .iter()
+            .filter(|link| fits(id, interface.matches.as_ref(), link) && assigned.links.iter().all(|s| s.index != link.index))
+            .collect();
+        if fitting.is_empty() && !interface.optional {
+            assigned.missing.push(id.clone());
+        }
+        for link in fitting {
+            let settings = settings(id, interface, link, &mut assigned.problems);
+            assigned.links.push(settings);
+        }
+    }
+    assigned.links.sort_by_key(|settings| settings.index);
+    assigned
+}
+
+fn is_wired_hardware(link: &Link) -> bool {
+    link.hardware && link.ethernet && !link.wireless && !link.loopback
+}
+
+fn by_default(link: &Link) -> Settings {
+    Settings {
+        index: link.index,
+        name: link.name.clone(),
+        dhcp4: true,
+        accept_ra: true,
+        addresses: Vec::new(),
+        routes: Vec::new(),
+        dns: Vec::new(),
+        search: Vec::new(),
+        mtu: None,
+        mac: None,
+        optional: false,
+    }
+}
+
+/// Whether an entry means this interface.
+///
+/// By its exact name an entry may mean any Ethernet interface. Every other way to match (a pattern, a driver, a hardware address, a
+/// path) finds real devices only: containers' interfaces match `*`, and a VLAN has the hardware address of its base.
+fn fits(id: &str, matches: Option<&Match>, link: &Link) -> bool {
+    if link.loopback || !link.ethernet {
+        return false;
+    }
+    let Some(matches) = matches else { return link.name == id };
+    let is = |pattern: &Option<String>, value: Option<&str>| pattern.as_ref().is_none_or(|p| value.is_some_and(|v| like(p, v)));
+    let exact_name = matches.name.as_ref().is_some_and(|name| *name == link.name);
+    let nothing = matches.name.is_none() && matches.macaddress.is_none() && matches.driver.is_none() && matches.path.is_none();
+    let mac = matches.macaddress.as_ref().is_none_or(|mac| {
+        let mac = mac.parse::<Mac>().ok();
+        mac.is_some() && (mac == link.permanent_mac || mac == link.mac)
+    });
+    !nothing
+        && (exact_name || is_wired_hardware(link))
+        && is(&matches.name, Some(&link.name))
+        && is(&matches.driver, link.driver.as_deref())
+        && is(&matches.path, link.path.as_deref())
+        && mac
+}
+
+/// Whether `text` is like `pattern`, in which `*` is anything and `?` is one character. Linear: no pattern makes it slow.
+pub fn like(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while let Some(&c) = text.get(t) {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&b) if b == b'?' || b == c => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((at, from)) = star else { return false };
+                star = Some((at, from + 1));
+                p = at + 1;
+                t = from + 1;
+            }
+        }
+    }
+    pattern.get(p..).is_some_and(|rest| rest.iter().all(|b| *b == b'*'))
+}
+
+/// An entry's values as they apply to a link. The config room has validated them; what is wrong all the same is left out and named.
+fn settings(id: &str, interface: &Interface, link: &Link, problems: &mut Vec<String>) -> Settings {
+    let mut wrong = |key: &str, value: &str| {
+        problems.push(format!(
+            "network.ethernets.{id}.{key}: leaving out {value:?}: not an address of that form"
+        ));
+    };
+    let mut settings = by_default(link);
+    settings.dhcp4 = interface.dhcp4;
+    settings.accept_ra = interface.accept_ra.unwrap_or(true);
+    settings.optional = interface.optional;
+    settings.mtu = interface.mtu;
+    settings.search.clone_from(&interface.nameservers.search);
+    for text in &interface.addresses {
+        match text.parse() {
+            Ok(cidr) => settings.addresses.push(cidr),
+            Err(_) => wrong("addresses", text),
+        }
+    }
+    for text in &interface.nameservers.addresses {
+        match text.parse() {
+            Ok(ip) => settings.dns.push(ip),
+            Err(_) => wrong("nameservers.addresses", text),
+        }
+    }
+    if let Some(text) = &interface.macaddress {
+        match text.parse() {
+            Ok(mac) => settings.mac = Some(mac),
+            Err(()) => wrong("macaddress", text),
+        }
+    }
+    for (key, gateway) in [("gateway4", &interface.gateway4), ("gateway6", &interface.gateway6)] {
+        let Some(text) = gateway else { continue };
+        match text.parse::<IpAddr>() {
+            Ok(ip) => settings.routes.push(StaticRoute {
+                to: Cidr::everything(ip),
+                via: Some(ip),
+                metric: 0,
+                on_link: false,
+            }),
+            Err(_) => wrong(key, text),
+        }
+    }
+    for route in &interface.routes {
+        match static_route(route) {
+            Some(route) => settings.routes.push(route),
+            None => wrong("routes", &format!("{} via {}", route.to, route.via.as_deref().unwrap_or("nothing"))),
+        }
+    }
+    settings
+}
+
+fn static_route(route: &skerry_config::Route) -> Option<StaticRoute> {
+    let via = match &route.via {
+        Some(text) => Some(text.parse::<IpAddr>().ok()?),
+        None => None,
+    };
+    let to = match route.to.as_str() {
+        "default" => Cidr::everything(via?),
+        text => text.parse::<Cidr>().ok()?.network(),
+    };
+    if via.is_some_and(|via| via.is_ipv4() != to.ip.is_ipv4()) {
+        return None;
+    }
+    Some(StaticRoute {
+        to,
+        via,
+        metric: route.metric.unwrap_or(0),
+        on_link: route.on_link,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, name: &str, hardware: bool) -> Link {
+        Link {
+            index,
+            name: name.into(),
+            hardware,
+            ethernet: true,
+            mac: Some(Mac([2, 0, 0, 0, 0, u8::try_from(index).unwrap()])),
+            driver: hardware.then(|| "virtio_net".into()),
+            path: hardware.then(|| format!("pci0000:00/0000:00:0{index}.0/virtio{index}")),
+            ..Link::default()
+        }
+    }
+
+    fn machine() -> Facts {
+        let mut lo = link(1, "lo", false);
+        lo.loopback = true;
+        let mut wlan = link(9, "wlan0", true);
+        wlan.wireless = true;
+        let links = vec![
+            lo,
+            link(2, "eth0", true),
+            link(3, "eth1", true),
+            link(4, "cni0", false),
+            link(5, "veth1a2b3c", false),
+            link(6, "flannel.1", false),
+            link(7, "docker0", false),
+            wlan,
+        ];
+        Facts { links, routes: Vec::new() }
+    }
+
+    fn names(yaml: &str) -> (Vec<String>, Vec<String>) {
+        let request: Request = serde_json::from_str(yaml).unwrap();
+        let assigned = assign(&request, &machine());
+        (assigned.links.into_iter().map(|l| l.name).collect(), assigned.missing)
+    }
+
+    #[test]
+    fn without_a_section_every_wired_device_and_nothing_else_is_ours() {
+        assert_eq!(names("{}").0, ["eth0", "eth1"]);
+        assert_eq!(
+            names(r#"{"network":null,"dns_nameservers":[],"ntp_servers":[]}"#).0,
+            ["eth0", "eth1"]
+        );
+    }
+
+    #[test]
+    fn entries_match_by_name_mac_driver_and_path() {
+        let with = |m: &str| names(&format!(r#"{{"network":{{"version":2,"ethernets":{{"x":{{"match":{m}}}}}}}}}"#)).0;
+        assert_eq!(with(r#"{"name":"eth1"}"#), ["eth1"]);
+        assert_eq!(
+            with(r#"{"name":"*"}"#),
+            ["eth0", "eth1"],
+            "a pattern never catches containers' interfaces"
+        );
+        assert_eq!(with(r#"{"macaddress":"02-00-00-00-00-03"}"#), ["eth1"]);
+        assert_eq!(with(r#"{"driver":"virtio*"}"#), ["eth0", "eth1"]);
+        assert_eq!(with(r#"{"path":"*00:02.0*"}"#), ["eth0"]);
+        assert_eq!(with(r#"{"name":"eth*","macaddress":"02:00:00:00:00:02"}"#), ["eth0"]);
+        assert!(with("{}").is_empty() && with(r#"{"macaddress":"nonsense"}"#).is_empty());
+    }
+
+    #[test]
+    fn an_id_is_a_name_and_a_missing_interface_is_named_unless_optional() {
+        let (found, missing) = names(r#"{"network":{"version":2,"ethernets":{"eth1":{},"eth7":{},"eth8":{"optional":true}}}}"#);
+        assert_eq!((found, missing), (vec!["eth1".to_owned()], vec!["eth7".to_owned()]));
+    }
+
+    #[test]
+    fn a_value_that_is_no_address_is_left_out_and_named() {
+        let request: Request = serde_json::from_str(
+            r#"{"network":{"version":2,"ethernets":{"eth0":{"addresses":["10.0.0.5/24","10.0.0.300/24"],"gateway4":"10.0.0.1",
+                "routes":[{"to":"10.9.0.7/16","via":"10.0.0.2","metric":5},{"to":"default"},{"to":"fd00::/8","via":"10.0.0.1"}]}}}}"#,
+        )
+        .unwrap();
+        let assigned = assign(&request, &machine());
+        let eth0 = assigned.links.first().unwrap();
+        assert_eq!(eth0.addresses.len(), 1);
+        let routes: Vec<String> = eth0.routes.iter().map(|r| format!("{} {:?} {}", r.to, r.via, r.metric)).collect();
+        assert_eq!(routes, ["0.0.0.0/0 Some(10.0.0.1) 0", "10.9.0.0/16 Some(10.0.0.2) 5"]);
+        assert_eq!(assigned.problems.len(), 3, "{:?}", assigned.problems);
+        assert!(!eth0.dhcp4 && eth0.accept_ra);
+    }
+
+    #[test]
+    fn patterns_never_take_long() {
+        assert!(like("eth*", "eth0") && like("e?h*0", "eth0") && like("*", "") && !like("?", "") && !like("eth", "eth0"));
+        assert!(!like(&"*a".repeat(200), &"b".repeat(2000)));
+    }
+}

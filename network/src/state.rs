@@ -1,0 +1,136 @@
+//! The report to the rest of the system: `/run/skerry/network-state.json`.
+
+use crate::address::Cidr;
+use crate::facts::{Facts, Owner, Route};
+use crate::names::link_dns;
+use crate::request::Assigned;
+use crate::wanted::Leases;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// One interface of ours, as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: String,
+    /// It has a carrier.
+    pub up: bool,
+    /// Its addresses that are valid beyond the link and in use.
+    pub addresses: Vec<Address>,
+    /// The gateway of its best default route, IPv4 first.
+    pub gateway: Option<String>,
+    /// Its name servers.
+    pub dns: Vec<String>,
+    /// Its time servers.
+    pub ntp: Vec<String>,
+}
+
+/// One address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// With its prefix.
+    pub address: Cidr,
+    /// `static`, `dhcp4`, `ra`, or `other` (put there by somebody else).
+    pub origin: String,
+}
+
+/// Writes down how our interfaces are.
+pub fn state(facts: &Facts, assigned: &Assigned, leases: &Leases) -> Vec<Interface> {
+    let ours = assigned
+        .links
+        .iter()
+        .filter_map(|settings| Some((settings, facts.link(settings.index)?)));
+    ours.map(|(settings, link)| {
+        let lease = leases.get(&link.index);
+        let addresses = link.addresses.iter().filter(|a| a.global && a.usable);
+        Interface {
+            name: link.name.clone(),
+            mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+            up: link.carrier,
+            addresses: addresses
+                .map(|a| Address {
+                    address: a.cidr,
+                    origin: origin(a.owner).to_owned(),
+                })
+                .collect(),
+            gateway: gateway(facts, link.index).map(|ip| ip.to_string()),
+            dns: link_dns(settings, lease).iter().map(ToString::to_string).collect(),
+            ntp: lease
+                .map(|lease| lease.ntp.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+        }
+    })
+    .collect()
+}
+
+const fn origin(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Static => "static",
+        Owner::Dhcp => "dhcp4",
+        Owner::Router => "ra",
+        Owner::Other => "other",
+    }
+}
+
+fn gateway(facts: &Facts, index: u32) -> Option<IpAddr> {
+    let defaults = facts
+        .routes
+        .iter()
+        .filter(|route: &&Route| route.link == index && route.to.prefix == 0);
+    defaults
+        .filter_map(|route| Some((route.to.ip.is_ipv6(), route.metric, route.via?)))
+        .min()
+        .map(|(_, _, via)| via)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{self, Link};
+    use crate::request::{Request, assign};
+
+    #[test]
+    fn the_report_is_what_the_others_read() {
+        let address = |text: &str, owner, global| facts::Address {
+            cidr: text.parse().unwrap(),
+            owner,
+            global,
+            usable: true,
+        };
+        let eth0 = Link {
+            index: 2,
+            name: "eth0".into(),
+            mac: Some(crate::address::Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56])),
+            ethernet: true,
+            hardware: true,
+            carrier: true,
+            addresses: vec![
+                address("10.0.2.15/24", Owner::Dhcp, true),
+                address("fec0::5054:ff:fe12:3456/64", Owner::Router, true),
+                address("fe80::1/64", Owner::Other, false),
+            ],
+            ..Link::default()
+        };
+        let route = |via: &str, metric| {
+            let via: IpAddr = via.parse().unwrap();
+            Route {
+                to: Cidr::everything(via),
+                via: Some(via),
+                link: 2,
+                metric,
+                owner: Owner::Dhcp,
+            }
+        };
+        let facts = Facts {
+            links: vec![eth0],
+            routes: vec![route("fe80::2", 1), route("10.0.2.9", 2000), route("10.0.2.2", 1026)],
+        };
+        let state = state(&facts, &assign(&Request::default(), &facts), &Leases::new());
+        assert_eq!(
+            serde_json::to_string(&state).unwrap(),
+            r#"[{"name":"eth0","mac":"52:54:00:12:34:56","up":true,"addresses":[{"address":"10.0.2.15/24","origin":"dhcp4"},{"address":"fec0::5054:ff:fe12:3456/64","origin":"ra"}],"gateway":"10.0.2.2","dns":[],"ntp":[]}]"#
+        );
+    }
+}

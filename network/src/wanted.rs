@@ -1,0 +1,113 @@
+//! What should be: the owner's settings and the leases in force, interface by interface.
+
+use crate::address::{Cidr, Mac};
+use crate::dhcp::lease::Lease;
+use crate::facts::{Facts, Owner, Route};
+use crate::request::{Assigned, Settings};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The metric of routes that DHCP brought; the interface's number is added, so that two defaults do not collide. Higher than what an
+/// owner writes, so that a static default wins; as systemd-networkd's, which people know.
+const DHCP_METRIC: u32 = 1024;
+
+/// The leases in force, by the interface's number.
+pub type Leases = BTreeMap<u32, Lease>;
+
+/// What every interface of ours should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The interfaces, loopback included.
+    pub links: Vec<WantedLink>,
+}
+
+/// What one interface should be. It should be up in any case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WantedLink {
+    /// The interface's number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Hardware address; none = as it is.
+    pub mac: Option<Mac>,
+    /// Largest packet; none = as it is.
+    pub mtu: Option<u32>,
+    /// `accept_ra`; none = as it is.
+    pub accept_ra: Option<u8>,
+    /// Our addresses.
+    pub addresses: Vec<(Cidr, Owner)>,
+    /// Our routes; the flag says that the gateway is on the link though no address says so.
+    pub routes: Vec<(Route, bool)>,
+}
+
+/// Puts settings and leases together.
+pub fn wanted(facts: &Facts, assigned: &Assigned, leases: &Leases) -> Wanted {
+    let loopback = facts.links.iter().filter(|link| link.loopback).map(|link| WantedLink {
+        index: link.index,
+        name: link.name.clone(),
+        ..WantedLink::default()
+    });
+    let ours = assigned.links.iter().map(|settings| one(settings, leases.get(&settings.index)));
+    Wanted {
+        links: loopback.chain(ours).collect(),
+    }
+}
+
+fn one(settings: &Settings, lease: Option<&Lease>) -> WantedLink {
+    let lease = lease.filter(|_| settings.dhcp4);
+    let mut addresses: Vec<(Cidr, Owner)> = settings.addresses.iter().map(|cidr| (*cidr, Owner::Static)).collect();
+    if let Some(lease) = lease {
+        if addresses.iter().all(|(cidr, _)| cidr.ip != lease.address.ip) {
+            addresses.push((lease.address, Owner::Dhcp));
+        }
+    }
+    let near = |via: IpAddr| addresses.iter().any(|(cidr, _)| cidr.contains(via)) || is_link_local(via);
+    let mut routes: Vec<(Route, bool)> = Vec::new();
+    for route in &settings.routes {
+        let wanted = Route {
+            to: route.to,
+            via: route.via,
+            link: settings.index,
+            metric: kernel_metric(route.to, route.metric),
+            owner: Owner::Static,
+        };
+        push(&mut routes, wanted, route.on_link);
+    }
+    for (to, via) in lease.map(|lease| lease.routes.as_slice()).unwrap_or_default() {
+        let via = via.map(IpAddr::V4);
+        let wanted = Route {
+            to: to.network(),
+            via,
+            link: settings.index,
+            metric: DHCP_METRIC + settings.index,
+            owner: Owner::Dhcp,
+        };
+        push(&mut routes, wanted, via.is_some_and(|via| !near(via)));
+    }
+    WantedLink {
+        index: settings.index,
+        name: settings.name.clone(),
+        mac: settings.mac,
+        mtu: settings.mtu.or_else(|| lease.and_then(|lease| lease.mtu).map(u32::from)),
+        // 2 = also on a router, and every Kubernetes node forwards.
+        accept_ra: Some(if settings.accept_ra { 2 } else { 0 }),
+        addresses,
+        routes,
+    }
+}
+
+/// Adds a route unless the same one is there: the kernel knows a route by target, metric and interface.
+fn push(routes: &mut Vec<(Route, bool)>, route: Route, on_link: bool) {
+    if routes.iter().all(|(known, _)| (known.to, known.metric) != (route.to, route.metric)) {
+        routes.push((route, on_link));
+    }
+}
+
+/// IPv6 has no metric 0: the kernel makes 1024 of it.
+fn kernel_metric(to: Cidr, metric: u32) -> u32 {
+    if to.ip.is_ipv6() && metric == 0 { 1024 } else { metric }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}

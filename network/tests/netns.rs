@@ -1,0 +1,464 @@
+//! `netd` against a real kernel and a real DHCP server, in network namespaces of its own.
+//!
+//! Two namespaces with a cable (veth) between them: `dnsmasq` answers in one, `netd` runs in the other. Needs root, `ip` and `dnsmasq`;
+//! without them it is skipped and says so.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test: it panics to fail, and prints why it was skipped"
+)]
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why this machine cannot run these tests.
+fn unable() -> Option<&'static str> {
+    let runs = |program: &str, word: &str| {
+        Command::new(program)
+            .arg(word)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
+    };
+    if !rustix::process::geteuid().is_root() {
+        Some("not root")
+    } else if !runs("ip", "-V") {
+        Some("no `ip` (Debian package iproute2)")
+    } else if !runs("dnsmasq", "--version") {
+        Some("no `dnsmasq` (Debian package dnsmasq-base)")
+    } else if !Command::new("unshare").args(["-n", "true"]).status().is_ok_and(|s| s.success()) {
+        Some("the kernel gives no network namespaces")
+    } else {
+        None
+    }
+}
+
+/// A node and a server in namespaces, a folder for their files, and their programs. Everything ends with it.
+struct Lab {
+    id: String,
+    dir: PathBuf,
+    children: Vec<Child>,
+    notify: UnixDatagram,
+}
+
+impl Lab {
+    fn new(name: &str) -> Option<Self> {
+        if let Some(reason) = unable() {
+            println!("SKIP network netns: {reason}");
+            return None;
+        }
+        let id = format!("sk{name}{}", std::process::id());
+        let dir = std::env::temp_dir().join(&id);
+        fs::create_dir_all(dir.join("state")).unwrap();
+        let notify = UnixDatagram::bind(dir.join("notify")).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let lab = Self {
+            id,
+            dir,
+            children: Vec::new(),
+            notify,
+        };
+        for side in ["n", "s"] {
+            ip(&["netns", "add", &lab.space(side)]);
+        }
+        ip(&[
+            "link",
+            "add",
+            "eth0",
+            "netns",
+            &lab.space("n"),
+            "address",
+            "02:00:00:00:00:01",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "up0",
+            "netns",
+            &lab.space("s"),
+        ]);
+        lab.on("s", "ip addr add 10.77.0.1/24 dev up0; ip link set up0 up; ip link set lo up");
+        Some(lab)
+    }
+
+    fn space(&self, side: &str) -> String {
+        format!("{}{side}", self.id)
+    }
+
+    /// Runs shell words in a namespace; gives what they print.
+    fn on(&self, side: &str, script: &str) -> String {
+        let output = Command::new("ip")
+            .args(["netns", "exec", &self.space(side), "sh", "-c", script])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn start(&mut self, side: &str, program: &str, words: &[&str]) -> usize {
+        let log = fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let child = Command::new("ip")
+            .args(["netns", "exec", &self.space(side), program])
+            .args(words)
+            .env("NOTIFY_SOCKET", self.dir.join("notify"))
+            .env("NETD_DEBUG", "1")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.children.push(child);
+        self.children.len() - 1
+    }
+
+    fn server(&mut self, range: &str, more: &[&str]) -> usize {
+        let leases = format!("--dhcp-leasefile={}", self.path("leases"));
+        let range = format!("--dhcp-range={range}");
+        let pid = format!("--pid-file={}", self.path("dnsmasq.pid"));
+        let words = [
+            "-k",
+            "-C",
+            "/dev/null",
+            "-p",
+            "0",
+            "-i",
+            "up0",
+            "--log-dhcp",
+            "--dhcp-authoritative",
+            "--no-ping",
+            "--log-facility=-",
+            &leases,
+            &range,
+            &pid,
+        ];
+        let index = self.start("s", "dnsmasq", &[&words, more].concat());
+        self.wait("the server", |lab| lab.on("s", "ss -lun").contains(":67 ").then_some(()));
+        index
+    }
+
+    fn node(&mut self, network: &str) -> usize {
+        self.configure(network);
+        let (run, state, chrony) = (self.path("run"), self.path("state"), self.path("chrony"));
+        self.start(
+            "n",
+            env!("CARGO_BIN_EXE_netd"),
+            &["--run", &run, "--state", &state, "--chrony", &chrony],
+        )
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a test's file need not outlive a power cut")]
+    fn configure(&self, network: &str) {
+        fs::create_dir_all(self.dir.join("run")).unwrap();
+        let text = format!(r#"{{"network":{network},"dns_nameservers":["9.9.9.9"],"ntp_servers":["ntp.example"]}}"#);
+        fs::write(self.dir.join("run/network.json"), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(name)).unwrap_or_default()
+    }
+
+    /// Waits until READY=1 comes; gives all that was said until then.
+    fn ready(&self) -> String {
+        let mut said = String::new();
+        let mut buffer = [0; 4096];
+        while !said.contains("READY=1") {
+            let length = match self.notify.recv(&mut buffer) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                other => other.unwrap_or_else(|e| panic!("{e}; so far: {said}\n{}", self.read("log"))),
+            };
+            said += &String::from_utf8_lossy(&buffer[..length]);
+            said.push('\n');
+        }
+        said
+    }
+
+    fn wait<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waiting for {what}\n{}\n{}",
+                self.on("n", "ip addr; ip route; ip -6 route"),
+                self.read("log")
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn end(&mut self, index: usize, signal: rustix::process::Signal) {
+        let child = &mut self.children[index];
+        // `ip netns exec` execs: its pid is the program's.
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        if signal != rustix::process::Signal::HUP {
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for side in ["n", "s"] {
+            let _ = Command::new("ip").args(["netns", "del", &self.space(side)]).status();
+        }
+        match fs::remove_dir_all(&self.dir) {
+            Err(e) if e.kind() != ErrorKind::NotFound => eprintln!("removing {}: {e}", self.dir.display()),
+            _ => {}
+        }
+    }
+}
+
+fn ip(words: &[&str]) {
+    assert!(Command::new("ip").args(words).status().unwrap().success(), "ip {words:?}");
+}
+
+const DHCP: &str = r#"{"version":2,"ethernets":{"eth0":{"dhcp4":true}}}"#;
+const POOL: &str = "10.77.0.50,10.77.0.60,255.255.255.0,1h";
+
+#[test]
+fn a_lease_is_got_fast_and_everything_is_written() {
+    let Some(mut lab) = Lab::new("a") else { return };
+    lab.server(
+        POOL,
+        &[
+            "--dhcp-option=6,10.77.0.3",
+            "--dhcp-option=42,10.77.0.4",
+            "--dhcp-option=15,lan.example",
+            "--dhcp-option=26,1400",
+        ],
+    );
+    let start = Instant::now();
+    let node = lab.node(DHCP);
+    let said = lab.ready();
+    let took = start.elapsed();
+    println!("start to READY: {} ms", took.as_millis());
+    assert!(took < Duration::from_secs(5), "{took:?}: {said}");
+    let address = lab.on("n", "ip -4 -o addr show eth0");
+    assert!(
+        address.contains("10.77.0.5") && address.contains("/24 brd 10.77.0.255"),
+        "{address}"
+    );
+    assert!(
+        lab.on("n", "ip route").contains("default via 10.77.0.1 dev eth0 proto dhcp"),
+        "{}",
+        lab.on("n", "ip route")
+    );
+    assert!(lab.on("n", "ip -o link show eth0").contains("mtu 1400"));
+    assert!(lab.on("n", "ip -o addr show lo").contains("127.0.0.1/8"), "the loopback is up");
+    let resolv = lab.read("run/resolv.conf");
+    assert!(
+        resolv.contains("nameserver 10.77.0.3\n") && resolv.contains("search lan.example\n") && !resolv.contains("9.9.9.9"),
+        "{resolv}"
+    );
+    assert_eq!(
+        lab.read("chrony/skerry.sources"),
+        "server ntp.example iburst\nserver 10.77.0.4 iburst\n"
+    );
+    let state: serde_json::Value = serde_json::from_str(&lab.read("run/network-state.json")).unwrap();
+    assert_eq!(state[0]["name"], "eth0");
+    assert_eq!(state[0]["addresses"][0]["origin"], "dhcp4");
+    assert_eq!(state[0]["gateway"], "10.77.0.1");
+    assert!(lab.read("state/dhcp-eth0.json").contains("10.77.0.5"));
+    // Ending leaves everything; starting again asks for the same address and disturbs nothing.
+    let before = lab.on("n", "ip -4 -o addr show eth0; ip route");
+    lab.end(node, rustix::process::Signal::TERM);
+    assert_eq!(lab.on("n", "ip -4 -o addr show eth0; ip route"), before);
+    lab.node(DHCP);
+    lab.ready();
+    assert_eq!(lab.on("n", "ip -4 -o addr show eth0; ip route"), before);
+    assert!(lab.read("log").contains("rebooting"), "the kept lease was asked for");
+}
+
+#[test]
+fn memory_stays_small() {
+    let Some(mut lab) = Lab::new("m") else { return };
+    lab.server(POOL, &[]);
+    let node = lab.node(DHCP);
+    lab.ready();
+    let rollup = fs::read_to_string(Path::new("/proc").join(lab.children[node].id().to_string()).join("smaps_rollup")).unwrap();
+    let of = |key: &str| {
+        rollup
+            .lines()
+            .find(|l| l.starts_with(key))
+            .and_then(|l| l.split_whitespace().nth(1))
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    println!("resident: {} KiB, of it its own: {} KiB", of("Rss:"), of("Anonymous:"));
+    // The rest is the program's file, which in a debug build is several times as large as what is shipped.
+    assert!(of("Anonymous:") < 1024, "{rollup}");
+}
+
+#[test]
+fn a_cable_that_comes_later_is_served_then() {
+    let Some(mut lab) = Lab::new("c") else { return };
+    lab.server(POOL, &[]);
+    lab.on("s", "ip link set up0 down");
+    lab.node(DHCP);
+    let mut buffer = [0; 512];
+    let length = lab.notify.recv(&mut buffer).unwrap();
+    assert_eq!(String::from_utf8_lossy(&buffer[..length]), "STATUS=waiting for carrier on eth0");
+    lab.on("s", "ip link set up0 up");
+    assert!(lab.ready().contains("STATUS=eth0 10.77.0."));
+    // A short break: the address stays, and is confirmed.
+    lab.on("s", "ip link set up0 down");
+    lab.wait("the loss of the carrier", |lab| {
+        lab.read("run/network-state.json").contains(r#""up":false"#).then_some(())
+    });
+    assert!(lab.on("n", "ip -4 -o addr show eth0").contains("10.77.0."));
+    lab.on("s", "ip link set up0 up");
+    lab.wait("the carrier", |lab| {
+        lab.read("run/network-state.json").contains(r#""up":true"#).then_some(())
+    });
+    lab.wait("the confirmation", |lab| lab.read("log").contains("rebooting").then_some(()));
+}
+
+#[test]
+fn an_interface_that_appears_later_is_set_up() {
+    let Some(mut lab) = Lab::new("l") else { return };
+    lab.node(r#"{"version":2,"ethernets":{"late0":{"addresses":["10.88.0.2/24"],"gateway4":"10.88.0.1"}}}"#);
+    let mut buffer = [0; 512];
+    let length = lab.notify.recv(&mut buffer).unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&buffer[..length]),
+        "STATUS=waiting for interface late0 of the config to appear"
+    );
+    lab.on("n", "ip link add late0 type veth peer name other0; ip link set other0 up");
+    lab.ready();
+    assert!(lab.on("n", "ip route").contains("default via 10.88.0.1 dev late0 proto static"));
+    assert!(!lab.on("n", "ip -o link show eth0").contains("UP"), "eth0 was not asked for");
+    // Gone and back.
+    lab.on("n", "ip link del late0");
+    lab.wait("the report", |lab| {
+        (lab.read("run/network-state.json").trim() == "[]").then_some(())
+    });
+    lab.on("n", "ip link add late0 type veth peer name other0; ip link set other0 up");
+    lab.wait("the address again", |lab| {
+        lab.on("n", "ip -4 -o addr").contains("10.88.0.2/24").then_some(())
+    });
+}
+
+#[test]
+fn static_settings_in_full_and_a_new_config_by_signal() {
+    let Some(mut lab) = Lab::new("s") else { return };
+    let node = lab.node(
+        r#"{"version":2,"ethernets":{"eth0":{"addresses":["10.77.0.9/24","fd77::9/64"],"mtu":1450,"macaddress":"02:aa:00:00:00:09","accept_ra":false,
+        "nameservers":{"addresses":["10.77.0.1"],"search":["a.example"]},
+        "routes":[{"to":"default","via":"10.77.0.1"},{"to":"10.99.0.0/16","via":"10.77.0.2","metric":50},{"to":"default","via":"fd77::1"},
+                  {"to":"10.98.0.0/16","via":"192.0.2.1","on-link":true}]}}}"#,
+    );
+    lab.ready();
+    let all = lab.on(
+        "n",
+        "ip -o addr show eth0; ip -o link show eth0; ip route; ip -6 route; cat /proc/sys/net/ipv6/conf/eth0/accept_ra",
+    );
+    for expected in [
+        "inet 10.77.0.9/24",
+        "inet6 fd77::9/64",
+        "mtu 1450",
+        "link/ether 02:aa:00:00:00:09",
+        "default via 10.77.0.1 dev eth0 proto static",
+        "10.99.0.0/16 via 10.77.0.2 dev eth0 proto static metric 50",
+        "10.98.0.0/16 via 192.0.2.1 dev eth0 proto static onlink",
+        "default via fd77::1 dev eth0 proto static metric 1024",
+    ] {
+        assert!(all.contains(expected), "{expected} is not in\n{all}");
+    }
+    assert!(all.ends_with("\n0\n"), "{all}");
+    assert!(lab.read("run/resolv.conf").contains("nameserver 10.77.0.1\nsearch a.example\n"));
+
+    // Somebody else's address and route stay; ours that are no longer wanted go.
+    lab.on("n", "ip addr add 10.66.0.1/24 dev eth0; ip route add 10.55.0.0/16 via 10.66.0.2");
+    lab.configure(r#"{"version":2,"ethernets":{"eth0":{"addresses":["10.77.0.10/24"]}}}"#);
+    lab.end(node, rustix::process::Signal::HUP);
+    lab.wait("the new address", |lab| {
+        let all = lab.on("n", "ip -4 -o addr show eth0; ip route");
+        (all.contains("10.77.0.10/24") && !all.contains("10.77.0.9/24") && !all.contains("proto static")).then_some(())
+    });
+    let all = lab.on("n", "ip -o addr show eth0; ip route");
+    assert!(all.contains("10.66.0.1/24") && all.contains("10.55.0.0/16 via 10.66.0.2"), "{all}");
+    assert!(!all.contains("fd77::9"), "{all}");
+    // An address of ours that somebody removes is put back.
+    lab.on("n", "ip addr del 10.77.0.10/24 dev eth0");
+    lab.wait("the address again", |lab| {
+        lab.on("n", "ip -4 -o addr show eth0").contains("10.77.0.10/24").then_some(())
+    });
+}
+
+#[test]
+fn a_server_that_no_longer_knows_the_address_gives_another() {
+    let Some(mut lab) = Lab::new("n") else { return };
+    let server = lab.server(POOL, &[]);
+    let node = lab.node(DHCP);
+    lab.ready();
+    lab.end(node, rustix::process::Signal::TERM);
+    lab.end(server, rustix::process::Signal::TERM);
+    let _ = fs::remove_file(lab.path("leases"));
+    lab.server("10.77.0.150,10.77.0.160,255.255.255.0,1h", &[]);
+    lab.node(DHCP);
+    lab.ready();
+    let address = lab.wait("the new address", |lab| {
+        let text = lab.on("n", "ip -4 -o addr show eth0");
+        text.contains("10.77.0.15").then_some(text)
+    });
+    assert!(!address.contains("10.77.0.5"), "the old one is gone: {address}");
+    assert_eq!(lab.on("n", "ip route | grep -c default").trim(), "1");
+}
+
+#[test]
+fn a_short_lease_is_renewed() {
+    let Some(mut lab) = Lab::new("r") else { return };
+    // dnsmasq's shortest lease is two minutes; it may name T1 by itself.
+    lab.server(
+        "10.77.0.50,10.77.0.60,255.255.255.0,2m",
+        &["--dhcp-option-force=58,30", "--dhcp-option-force=59,100"],
+    );
+    lab.node(DHCP);
+    lab.ready();
+    if std::env::var_os("SKERRY_SLOW").is_none() {
+        println!("not waiting 30 s for the renewal: set SKERRY_SLOW=1");
+        return;
+    }
+    std::thread::sleep(Duration::from_secs(33));
+    let log = lab.read("log");
+    assert!(log.matches("for 120 s from 10.77.0.1").count() >= 2, "{log}");
+}
+
+#[test]
+fn a_router_gives_an_address_by_announcing() {
+    let Some(mut lab) = Lab::new("v") else { return };
+    lab.on("s", "ip -6 addr add fd77::1/64 dev up0 nodad");
+    lab.server(POOL, &["--enable-ra", "--dhcp-range=fd77::,ra-only,64,1h", "--ra-param=up0,4,1800"]);
+    lab.node(DHCP);
+    lab.ready();
+    let state = lab.wait("the address by the router", |lab| {
+        let text = lab.read("run/network-state.json");
+        text.contains(r#""origin":"ra""#).then_some(text)
+    });
+    assert!(state.contains("fd77:"), "{state}");
+    assert!(
+        lab.on("n", "ip -6 route").contains("default via fe80::"),
+        "{}",
+        lab.on("n", "ip -6 route")
+    );
+    assert_eq!(lab.on("n", "cat /proc/sys/net/ipv6/conf/eth0/accept_ra").trim(), "2");
+}
