@@ -56,6 +56,7 @@ pub mod kmsg;
 pub mod machine;
 pub mod module;
 pub mod mount;
+pub mod packet;
 pub mod process;
 pub mod socket;
 pub mod tree;
