@@ -5,15 +5,16 @@
 //! that [`COMPLETE`] is written, after everything was flushed; before that no component has started.
 
 use super::look::{self, Machine};
-use super::{program, x509};
+use super::{program, restarts, x509};
 use anyhow::{Context, Result, bail};
 use skerry_distribution::kubernetes::address::Addresses;
-use skerry_distribution::kubernetes::certs::{self, ENTRIES, Entry, Reissue, Seen, Wanted};
+use skerry_distribution::kubernetes::certs::{self, ENTRIES, Entry, Seen, Wanted};
 use skerry_distribution::kubernetes::files::{self, KUBEADM_JSON, RESOLV_CONF};
 use skerry_distribution::kubernetes::kubeconfig;
 use skerry_distribution::kubernetes::paths::{COMPLETE, CONF, ISLAND, ISLAND_LINK, KUBECONFIG, PKI};
 use skerry_sys::file;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,7 +31,8 @@ pub fn run() -> Result<()> {
     renew(&m, &addresses)?;
     file::replace(look::address_path(), format!("{}\n", addresses.node).as_bytes(), 0o644)?;
     resolv_conf(&m)?;
-    Ok(())
+    // Nothing runs yet.
+    restarts::clear()
 }
 
 /// A node without any network stands on an interface of its own, so that it becomes Ready and its pods reach it.
@@ -59,8 +61,9 @@ pub fn resolv_conf(m: &Machine) -> Result<bool> {
     Ok(true)
 }
 
-/// Looks at every certificate, reissues what the rule says, and writes the owner's kubeconfig. What was reissued is returned.
-pub fn renew(m: &Machine, addresses: &Addresses) -> Result<Vec<Reissue>> {
+/// Looks at every certificate, reissues what the rule says, and writes the owner's kubeconfig. Who holds what is reissued is noted
+/// first, in [`restarts`].
+pub fn renew(m: &Machine, addresses: &Addresses) -> Result<()> {
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())?;
     let names = files::names(&m.settings, addresses.node, &addresses.all);
     let wanted = Wanted {
@@ -75,6 +78,9 @@ pub fn renew(m: &Machine, addresses: &Addresses) -> Result<Vec<Reissue>> {
     }
     let seen: Vec<Seen> = ENTRIES.iter().map(see).collect();
     let reissued = certs::reissue(&seen, &wanted);
+    if complete {
+        restarts::add(&certs::holders(&reissued))?;
+    }
     for r in &reissued {
         if complete || !matches!(r.why.as_str(), "it is missing") {
             println!("{}: {}: a new one is made", r.entry.name, r.why);
@@ -105,8 +111,7 @@ pub fn renew(m: &Machine, addresses: &Addresses) -> Result<Vec<Reissue>> {
         flush(CONF)?;
     }
     authority_ends(now);
-    for_people(m)?;
-    Ok(reissued)
+    for_people(m)
 }
 
 fn see(entry: &Entry) -> Seen {
@@ -203,8 +208,11 @@ fn for_people(m: &Machine) -> Result<()> {
         if let Some(parent) = Path::new(path).parent() {
             file::make_dir(parent, 0o755)?;
         }
-        // Also when the text is the same: its mode may not be.
-        file::replace_owned(path, text.as_bytes(), m.settings.kubeconfig_mode, 0, PEOPLE)?;
+        let mode = m.settings.kubeconfig_mode;
+        let is_so = fs::metadata(path).is_ok_and(|f| f.mode() & 0o7777 == mode && f.uid() == 0 && f.gid() == PEOPLE);
+        if !is_so || look::text(path) != text {
+            file::replace_owned(path, text.as_bytes(), mode, 0, PEOPLE)?;
+        }
     }
     Ok(())
 }

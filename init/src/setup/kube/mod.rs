@@ -21,6 +21,7 @@ mod look;
 mod prepare;
 mod program;
 mod ready;
+mod restarts;
 mod run;
 mod x509;
 
