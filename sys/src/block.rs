@@ -18,6 +18,8 @@ pub struct Device {
     pub path: PathBuf,
     /// In bytes; 0 for a drive without a medium.
     pub bytes: u64,
+    /// It cannot be written: a write-protected card, an optical disc.
+    pub is_read_only: bool,
     /// The name in the partition table, if this is a partition that has one.
     pub partition_label: Option<String>,
     /// The number in the partition table, if this is a partition.
@@ -40,21 +42,22 @@ pub fn devices() -> Result<Vec<Device>> {
         let Ok(uevent) = file::read_text(at.join("uevent"), 4096) else {
             continue;
         };
-        let size = file::read_text(at.join("size"), 64).unwrap_or_default();
-        found.extend(describe(&uevent, &size));
+        let word = |name: &str| file::read_text(at.join(name), 64).unwrap_or_default();
+        found.extend(describe(&uevent, &word("size"), &word("ro")));
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
-/// From sysfs's `uevent` and `size` (in 512-byte sectors, always).
-fn describe(uevent: &str, size: &str) -> Option<Device> {
+/// From sysfs's `uevent`, `size` (in 512-byte sectors, always) and `ro`.
+fn describe(uevent: &str, size: &str, read_only: &str) -> Option<Device> {
     let value = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let name = value("DEVNAME")?;
     Some(Device {
         name: name.to_owned(),
         path: Path::new("/dev").join(name),
         bytes: size.trim().parse().unwrap_or(0u64).saturating_mul(512),
+        is_read_only: read_only.trim() == "1",
         partition_label: value("PARTNAME").map(str::to_owned),
         partition: value("PARTN").and_then(|n| n.parse().ok()),
     })
@@ -164,6 +167,7 @@ mod tests {
         let partition = describe(
             "MAJOR=254\nMINOR=3\nDEVNAME=vda3\nDEVTYPE=partition\nPARTN=3\nPARTNAME=root a\n",
             "8192\n",
+            "1\n",
         )
         .unwrap();
         assert_eq!(
@@ -171,7 +175,8 @@ mod tests {
             (Some(3), Some("root a"))
         );
         assert_eq!((partition.path.to_str(), partition.bytes), (Some("/dev/vda3"), 4 << 20));
-        assert_eq!(describe("MAJOR=1\n", "0"), None);
+        assert!(partition.is_read_only);
+        assert_eq!(describe("MAJOR=1\n", "0", "0"), None);
     }
 
     fn superblock() -> Vec<u8> {

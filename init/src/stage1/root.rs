@@ -176,6 +176,7 @@ mod tests {
             bytes,
             partition_label: label.map(str::to_owned),
             partition: None,
+            is_read_only: false,
         }
     }
 

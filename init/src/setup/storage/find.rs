@@ -112,6 +112,7 @@ mod tests {
             bytes: 1,
             partition_label: None,
             partition: None,
+            is_read_only: false,
         }
     }
 

@@ -20,7 +20,7 @@ pub fn obtain(found: Found, say: &impl Fn(&str)) -> Result<Report> {
     let (mode, device, why) = match found {
         Found::Live(why) => (Mode::Live, None, why),
         Found::Ambiguous(devices) => (Mode::Degraded, None, ambiguous(&devices)),
-        Found::Data(device) => match disk(&device.path, say) {
+        Found::Data(device) => match disk(&device, say) {
             Ok(why) => (Mode::Disk, Some(device.path), why),
             Err(why) => (Mode::Degraded, Some(device.path), why),
         },
@@ -50,7 +50,11 @@ fn ambiguous(devices: &[Device]) -> String {
 }
 
 /// Mounts the disk at the state's place; the error is a sentence for a person.
-fn disk(device: &Path, say: &impl Fn(&str)) -> Result<String, String> {
+fn disk(device: &Device, say: &impl Fn(&str)) -> Result<String, String> {
+    if device.is_read_only {
+        return Err(READ_ONLY.to_owned());
+    }
+    let device = device.path.as_path();
     let found = block::ext4(device).map_err(|why| why.to_string())?;
     let why = match check::check(device, found.as_ref(), say) {
         Verdict::Sound(why) => why,
@@ -68,11 +72,13 @@ fn disk(device: &Path, say: &impl Fn(&str)) -> Result<String, String> {
     trusted
 }
 
-/// A write-protected card mounts read-only without a word.
+const READ_ONLY: &str = "it can only be read; is it write-protected, or at its end?";
+
+/// A file system with recorded errors may mount read-only without a word.
 fn is_writable() -> Result<(), String> {
     let mounted = mount::mounted().map_err(|why| why.to_string())?;
     match mounted.iter().rev().find(|m| m.target == Path::new(STATE)) {
-        Some(found) if found.is_read_only() => Err("it can only be read; is it write-protected, or at its end?".to_owned()),
+        Some(found) if found.is_read_only() => Err(READ_ONLY.to_owned()),
         _ => Ok(()),
     }
 }
@@ -153,6 +159,7 @@ mod tests {
             bytes: 1,
             partition_label: None,
             partition: None,
+            is_read_only: false,
         };
         assert!(ambiguous(&[device("sda3"), device("sdb3")]).starts_with("/dev/sda3 and /dev/sdb3 are all labelled SKERRY_STATE"));
     }
