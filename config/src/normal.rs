@@ -123,6 +123,10 @@ impl Reader<'_> {
             self.report.unknown(field.mark, here, "not in this version", "");
             return;
         }
+        if self.report.is_full() {
+            self.report.unknown(field.mark, here, "", "");
+            return;
+        }
         let top = std::ptr::eq(keys, schema::TOP);
         let elsewhere = if top { schema::SKERRY } else { schema::TOP };
         let other = schema::find(elsewhere, &field.key).filter(|key| key.name != "skerry");

@@ -25,6 +25,11 @@ impl Report {
         }
     }
 
+    /// Whether no more problems are listed, so that none need be worded.
+    pub fn is_full(&self) -> bool {
+        self.problems.len() >= PROBLEMS_MAX
+    }
+
     /// From here on, marks are places in this source.
     pub fn enter(&mut self, source: usize) {
         self.source = source;
@@ -79,7 +84,7 @@ impl Report {
     }
 
     pub fn push(&mut self, mark: Mark, severity: Severity, drops: bool, path: &str, words: [String; 3]) {
-        if self.problems.len() >= PROBLEMS_MAX {
+        if self.is_full() {
             self.left_off += 1;
             return;
         }

@@ -130,11 +130,7 @@ fn soup() -> impl Strategy<Value = String> {
 fn sound(sources: &[Source]) -> Loaded {
     let loaded = load(sources);
     assert_eq!(loaded.readable + loaded.refused.len(), sources.len());
-    assert_eq!(
-        loaded.refused.is_empty() || !loaded.problems.is_empty(),
-        true,
-        "refused without a word"
-    );
+    assert!(loaded.refused.is_empty() || !loaded.problems.is_empty(), "refused without a word");
     for problem in &loaded.problems {
         assert!(problem.origin.source.is_empty() || sources.iter().any(|source| source.name == problem.origin.source));
         assert!(!problem.what.is_empty());
