@@ -16,14 +16,9 @@ pub fn wrong_hash(bench: &Bench, checks: &mut Checks) -> Result<()> {
         ..none_machine("verity-wrong-hash", None)
     })?;
     let said = machine
-        .serial
-        .wait_any(&["root hash", "roothash"], 0, seconds(60))
+        .wait("the root is refused", seconds(60))
         .context("waiting for the refusal")?;
-    checks.is(
-        "the console names the mismatch",
-        !said.line.contains("Kernel command line"),
-        &said.line,
-    );
+    checks.has("the console names the hash", &machine.serial.text(0), "root hash");
     let ended = machine.serial.wait_any(
         &["/sbin/init", super::start::SETTINGS_ARE_DONE, "mounted with root inode"],
         said.end,
@@ -54,8 +49,7 @@ pub fn damage(bench: &Bench, checks: &mut Checks) -> Result<()> {
         },
     )?;
     with_machine(bench, checks, machine, |machine, checks| {
-        let read =
-            |b: u64| format!("dd if=$(findmnt -no SOURCE / | sed 's,^overlay$,/dev/dm-0,') bs=4096 iflag=direct skip={b} count=1 | md5sum");
+        let read = |b: u64| format!("dd if=/dev/dm-0 bs=4096 iflag=direct skip={b} count=1 | md5sum");
         let (bad, good, raw) = (
             read(block),
             read(block - 1),
