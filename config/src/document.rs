@@ -387,7 +387,7 @@ mod tests {
         let text = "x".repeat(100_000);
         let big = format!("a: &a {text}\nb: [{}]\n", vec!["*a"; 1000].join(", "));
         assert!(read(&big).is_err());
-        assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The largest sources that are let in, of the nastiest kinds, are done with in seconds even without optimisation.
+//! The largest sources that are let in, of the nastiest kinds, are done with in bounded time, even without optimisation and on a busy machine.
 
 use skerry_config::{Source, SourceKind, load};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ fn large_sources_are_done_with_in_bounded_time() {
         let start = Instant::now();
         let loaded = load(&[Source::new(SourceKind::System, what, text)]);
         assert!(loaded.problems.len() <= 501, "{what}");
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}: {:?}", start.elapsed());
     }
     let start = Instant::now();
     load(&[Source::new(
@@ -40,7 +40,7 @@ fn large_sources_are_done_with_in_bounded_time() {
         "c",
         lines(100_000, |n| format!("k3os.a{n}=\"=\"\" ")),
     )]);
-    assert!(start.elapsed() < Duration::from_secs(20));
+    assert!(start.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
