@@ -96,8 +96,8 @@ pub fn boot(lab: &Lab, initrd: &Path, other: Other) -> Result<(f64, f64)> {
             .and_then(|n| n.parse::<f64>().ok())
             .with_context(|| format!("reading {line:?}"))
     };
-    let exec = at(&machine.wait("@ exec ", Duration::from_secs(60))?.line)?;
-    let service = at(&machine.wait("@ svc ", Duration::from_secs(60))?.line)?;
+    let exec = at(&machine.serial.wait_line("@ exec ", 0, Duration::from_secs(60))?.line)?;
+    let service = at(&machine.serial.wait_line("@ svc ", 0, Duration::from_secs(60))?.line)?;
     machine.cut();
     Ok((service - exec, service))
 }

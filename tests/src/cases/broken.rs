@@ -100,7 +100,7 @@ fn nobody_may_log_in(bench: &Bench, checks: &mut Checks) -> Result<()> {
         .data_disk("broken-nobody", &Seed::config("skerry: {distribution: none}\n"), NONE_DISK)?;
     let machine = bench.lab.start(&none_machine("broken-nobody", Some(&data)))?;
     with_machine(bench, checks, machine, |machine, _| {
-        let shown = machine.wait("user skerry, password ", seconds(120))?;
+        let shown = machine.serial.wait_line("user skerry, password ", 0, seconds(120))?;
         let password = shown
             .line
             .split_whitespace()

@@ -113,6 +113,12 @@ impl Serial {
         }
     }
 
+    /// Waits for `words` and then for the end of their line, and returns the whole line.
+    pub fn wait_line(&self, words: &str, from: usize, within: Duration) -> Result<Found> {
+        let found = self.wait_any(&[words], from, within)?;
+        self.wait_any(&["\n"], found.end, within)
+    }
+
     /// Waits until something more comes, at most `within`.
     pub fn wait_more(&self, within: Duration) {
         let state = self.lock();
@@ -194,7 +200,14 @@ mod tests {
         let serial = Serial::read(theirs, &dir.join("log"), Instant::now()).unwrap();
         ours.write_all(b"first li").unwrap();
         assert_eq!(serial.wait_any(&["first"], 0, SOON).unwrap().line, "first li");
-        ours.write_all(b"ne\nsecond line\n").unwrap();
+        let mut later = ours.try_clone().unwrap();
+        let whole = std::thread::spawn({
+            let serial = serial.clone();
+            move || serial.wait_line("first", 0, SOON).unwrap().line
+        });
+        later.write_all(b"ne\nsecond line\n").unwrap();
+        assert_eq!(whole.join().unwrap(), "first line");
+        drop(later);
         let found = serial.wait_any(&["second", "line\n"], 0, SOON).unwrap();
         assert_eq!((found.which, found.line.as_str()), (1, "first line"));
         assert_eq!(serial.wait_any(&["line"], found.end, SOON).unwrap().line, "second line");
