@@ -93,8 +93,13 @@ fn summary(facts: &Facts, distribution: Distribution, network: &NetworkState, fi
         }
         None => row("network", "no address yet: `skerry logs netd` says why"),
     }
-    if facts.mode == "live" {
-        row("data", "in RAM only: all is forgotten at power-off");
+    match facts.mode.as_str() {
+        "live" => row("data", "in RAM only: all is forgotten at power-off"),
+        "degraded" => row(
+            "data",
+            "THE DATA PARTITION CANNOT BE USED (`skerry logs storage` says why): all is in RAM, and forgotten at power-off",
+        ),
+        _ => {}
     }
     match facts.problems {
         0 => {}

@@ -113,7 +113,7 @@ fn reports(facts: &Facts, ready: Option<&str>) -> Vec<Unit> {
         quiet(helper("banner-ready", "The machine is ready", &["banner", "ready"]).after(&done)),
     ];
     // A plan from the last good configuration proves nothing about the one on disk, and RAM keeps nothing.
-    if facts.plan == "config" && facts.mode != "live" {
+    if facts.plan == "config" && facts.mode == "disk" {
         units.push(quiet(Unit {
             kind: Kind::OneShot { retry: true, every: None },
             ..helper("confirm", "This configuration is good", &["confirm"]).after(&done)

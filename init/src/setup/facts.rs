@@ -19,14 +19,14 @@ pub struct Facts {
     pub hostname: String,
     /// Hardware address of the first wired interface.
     pub mac: Option<String>,
-    /// `disk`, or `live` (state in RAM).
+    /// `disk`; `live` (state in RAM); or `degraded` (state in RAM, because the data partition cannot be used).
     pub mode: String,
     /// What the plan was made from: `config` or `last-good`.
     pub plan: String,
     /// Terminals that a person may sit at, `ttyS0`, in the order of the kernel's command line.
     pub consoles: Vec<String>,
-    /// Whether a configuration that led to a login or a cluster is stored.
-    pub has_last_good: bool,
+    /// Whether somebody could log in with the last good configuration.
+    pub last_good_login: bool,
     /// What is wrong with the configuration, counted.
     pub problems: usize,
     /// The release that runs.
@@ -63,6 +63,22 @@ impl Release {
 }
 
 impl Facts {
+    /// What is known where `setup plan` left nothing.
+    pub fn bare(root: &Root) -> Self {
+        let hostname = root
+            .word(NODE_NAME)
+            .unwrap_or_else(|| default_hostname(first_mac(&nics(root)).as_deref()));
+        let node_name = node_name(&hostname);
+        Self {
+            node_name,
+            hostname,
+            mode: "degraded".to_owned(),
+            plan: "none".to_owned(),
+            release: Release::read(root),
+            ..Self::default()
+        }
+    }
+
     /// Reads what `setup plan` left.
     pub fn read(root: &Root) -> Result<Self> {
         let text = skerry_sys::file::read_text(root.at(PATH), crate::root::TEXT)?;

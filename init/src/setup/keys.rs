@@ -3,6 +3,7 @@
 use crate::apply::{Settings, logins};
 use crate::authorized::{cache_name, is_key, remotes};
 use crate::root::Root;
+use crate::said::said;
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 use std::time::Duration;
@@ -20,14 +21,14 @@ pub fn run() -> Result<()> {
         match fetch(&url) {
             Ok(list) => keep(&settings.root, &name, &list)?,
             Err(why) => {
-                eprintln!("{name}: {why:#}");
+                eprintln!("{name}: {}", said(&why));
                 missing.push(name);
             }
         }
     }
     forget(&settings)?;
     for failure in logins::apply(&settings) {
-        eprintln!("{failure:#}");
+        eprintln!("{}", said(&failure));
     }
     if missing.is_empty() {
         return Ok(());

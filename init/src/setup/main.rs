@@ -17,6 +17,7 @@ mod local_start;
 mod network_state;
 mod plan;
 mod root;
+mod said;
 mod sources;
 mod storage;
 mod store;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     match dispatch(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("{why:#}");
+            eprintln!("{}", said::said(&why));
             ExitCode::FAILURE
         }
     }

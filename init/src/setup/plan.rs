@@ -2,6 +2,7 @@
 
 use crate::facts::{self, Facts, Release};
 use crate::root::Root;
+use crate::said::said;
 use crate::sources::{self, Identity};
 use crate::store::{self, LAST_GOOD, Stored, THIS_BOOT};
 use crate::{boot, coldplug};
@@ -43,10 +44,11 @@ enum Choice {
 pub fn perform(root: &Root, forced: bool) -> Result<String> {
     let looked = look(root);
     let known = store::read(root, LAST_GOOD).unwrap_or_else(|why| {
-        eprintln!("{why:#}");
+        eprintln!("{}", said(&why));
         None
     });
     let stored = known.as_ref().map(|k| load(&k.sources));
+    let last_good_login = stored.as_ref().is_some_and(|l| crate::apply::has_login(&l.config));
     // A configuration that broke the planning is not even read a second time.
     let current = if forced { Loaded::default() } else { load(&looked.sources) };
     let choice = if forced {
@@ -65,6 +67,7 @@ pub fn perform(root: &Root, forced: bool) -> Result<String> {
     }
     let facts = Facts {
         plan: plan.to_owned(),
+        last_good_login,
         hostname: hostname(&loaded.config, &looked.facts),
         ..looked.facts
     };
@@ -110,7 +113,6 @@ fn look(root: &Root) -> Looked {
         mac,
         mode: mode(root),
         consoles: facts::consoles(&cmdline, &active, |name| root.at(format!("/dev/{name}")).exists()),
-        has_last_good: root.at(LAST_GOOD).join("version").exists(),
         release: Release::read(root),
         ..Facts::default()
     };
@@ -127,7 +129,7 @@ fn first_mac(root: &Root, needed: bool) -> Option<String> {
         return None;
     }
     if let Err(why) = coldplug::network() {
-        eprintln!("{why:#}");
+        eprintln!("{}", said(&why));
     }
     let start = Instant::now();
     while needed && look().is_none() && start.elapsed() < NIC_PATIENCE {

@@ -3,6 +3,7 @@
 use super::{Failures, Settings, one, password};
 use crate::facts::NODE_NAME;
 use crate::root::Root;
+use crate::said::said;
 use anyhow::{Context, Result};
 
 /// The machine id on data; `/etc` is rebuilt at each boot.
@@ -71,7 +72,7 @@ fn set_machine_id(root: &Root) -> Result<()> {
         let id = new_machine_id(u128::from_be_bytes(password::random().context("reading random bytes")?));
         // A machine that cannot keep its id still gets one.
         if let Err(why) = put(root, MACHINE_ID, &id) {
-            eprintln!("machine-id: {why:#}; this boot has one of its own");
+            eprintln!("machine-id: {}; this boot has one of its own", said(&why));
         }
         id
     };

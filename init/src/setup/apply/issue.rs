@@ -24,16 +24,22 @@ fn text(facts: &Facts, password: Option<&str>, more: &str) -> String {
         String::new(),
         format!("Skerry {} on {} (\\l)", plain(&facts.release.version), plain(&facts.hostname)),
     ];
-    if facts.plan == "last-good" {
-        lines.push("The configuration cannot be used: this is the last good one. `skerry config check` says why.".to_owned());
+    match facts.plan.as_str() {
+        "last-good" => {
+            lines.push("The configuration cannot be used: this is the last good one. `skerry config check` says why.".to_owned());
+        }
+        "none" => lines.push("No plan could be made for this boot: nothing but logins runs. `skerry logs plan` says why.".to_owned()),
+        _ => {}
     }
     if let Some(password) = password {
         lines.push(format!(
             "No SSH key and no password is configured. For this boot: user skerry, password {password}"
         ));
     }
-    if !more.is_empty() {
-        lines.push(plain(more.trim_end()));
+    // Its first line says what ours says, and more.
+    if let Some((first, rest)) = more.split_once('\n') {
+        lines.splice(1..2, [format!("{} (\\l)", plain(first))]);
+        lines.push(plain(rest.trim_end()));
     }
     lines.push(String::new());
     joined(lines)
@@ -63,7 +69,7 @@ mod tests {
         };
         let all = [
             text(&facts, None, ""),
-            text(&facts, Some("aaaa-bbbb-cccc"), "  eth0 10.0.2.15\n"),
+            text(&facts, Some("aaaa-bbbb-cccc"), "Skerry 0.1.0 on edge-1: ready\n  eth0 10.0.2.15\n"),
             text(&lost, None, ""),
         ];
         golden("issue.txt", &all.join("----\n"));

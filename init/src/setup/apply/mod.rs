@@ -15,9 +15,11 @@ mod users;
 mod write_files;
 
 pub use issue::write as write_issue;
+pub use users::has_login;
 
 use crate::facts::Facts;
 use crate::root::Root;
+use crate::said::said;
 use anyhow::{Context, Result, bail};
 use skerry_config::types::Config;
 
@@ -99,7 +101,26 @@ pub fn run(args: &[String]) -> Result<()> {
         [word] if word == "runtime" => Phase::Runtime,
         _ => bail!("reading the arguments: expected `setup apply boot` or `setup apply runtime`"),
     };
-    perform(&Settings::read(Root::system())?, phase)
+    let root = Root::system();
+    let settings = match Settings::read(root.clone()) {
+        // Not even a plan was made: a machine to log in to, at its console, is made all the same.
+        Err(why) if phase == Phase::Boot => {
+            eprintln!("{}; this boot has no configuration", said(&why));
+            Settings {
+                config: bare(),
+                facts: Facts::bare(&root),
+                root,
+            }
+        }
+        other => other?,
+    };
+    perform(&settings, phase)
+}
+
+fn bare() -> Config {
+    let mut config = Config::default();
+    config.skerry.distribution = skerry_config::types::Distribution::None;
+    config
 }
 
 /// Takes every step of a phase.
@@ -109,7 +130,7 @@ pub fn perform(settings: &Settings, phase: Phase) -> Result<()> {
     for (name, step) in steps {
         let failures = step(settings);
         for failure in &failures {
-            eprintln!("{name}: {failure:#}");
+            eprintln!("{name}: {}", said(failure));
         }
         if !failures.is_empty() {
             failed.push(*name);

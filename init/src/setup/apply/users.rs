@@ -5,7 +5,7 @@ use super::{Failures, Settings, password};
 use crate::lines::joined;
 use crate::root::Root;
 use anyhow::{Context, Result};
-use skerry_config::types::Config;
+use skerry_config::types::{Config, Distribution};
 use std::os::unix::fs::symlink;
 
 /// This boot's password for the console, where there is no other way in; root's alone.
@@ -57,7 +57,7 @@ fn first_password(s: &Settings) -> Result<Option<String>> {
     if let Some(owner) = s.config.skerry.password.as_ref().filter(|p| !p.0.is_empty()) {
         return password::hash(&owner.0, &salt).map(Some);
     }
-    if !needs_console_password(&s.config, s.facts.has_last_good) {
+    if !needs_console_password(&s.config, s.facts.last_good_login) {
         return Ok(None);
     }
     let plain = if let Some(word) = s.root.word(CONSOLE_PASSWORD) {
@@ -70,12 +70,16 @@ fn first_password(s: &Settings) -> Result<Option<String>> {
     password::hash(&plain, &salt).map(Some)
 }
 
-/// Whether nobody could log in: no key, no password, and no last good configuration that may have removed them on purpose.
-pub fn needs_console_password(config: &Config, has_last_good: bool) -> bool {
-    let keys = crate::authorized::by_user(config).iter().any(|(_, keys)| !keys.is_empty());
-    let set = |p: &Option<skerry_config::types::Secret<String>>| p.as_ref().is_some_and(|p| !p.0.is_empty());
-    let passwords = set(&config.skerry.password) || config.users.iter().any(|u| set(&u.password));
-    !keys && !passwords && !has_last_good
+/// Whether nobody could log in: no key, no password; nor with the last good configuration, so that nobody removed them on purpose.
+pub fn needs_console_password(config: &Config, last_good_login: bool) -> bool {
+    !last_good_login && !has_login(config)
+}
+
+/// Whether somebody could log in: what makes a configuration without a cluster usable.
+pub fn has_login(config: &Config) -> bool {
+    let mut alone = config.clone();
+    alone.skerry.distribution = Distribution::None;
+    skerry_config::usable(&alone).is_ok()
 }
 
 /// The users of `users:`, with numbers that stay theirs.
@@ -296,6 +300,7 @@ mod tests {
             ..Config::default()
         };
         assert!(needs_console_password(&Config::default(), false));
+        assert!(needs_console_password(&keys("not a key"), false));
         assert!(!needs_console_password(&Config::default(), true));
         assert!(!needs_console_password(&keys("github:me"), false));
         assert!(needs_console_password(&keys(""), false));
