@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     }
     tally += runner.image_and_machines();
     let all = std::env::var("REQUIRE").is_ok_and(|r| r == "all");
-    runner.say("done", &format!("{} minutes", runner.started.elapsed().as_secs().div_ceil(60)));
+    runner.say("done", "all that was asked for has run");
     println!("{tally}");
     if tally.is_success(all) {
         ExitCode::SUCCESS
@@ -164,10 +164,15 @@ impl Runner {
         }
         let took = format!("{:.1} s", ended.took.as_secs_f32());
         if tally.failed == 0 {
-            self.say(name, &format!("ok ({tally}) in {took}"));
+            let tests = if counts == Counts::Tests {
+                format!(" ({tally})")
+            } else {
+                String::new()
+            };
+            self.say(name, &format!("ok{tests} in {took}"));
         } else {
             let failures = count::failures(&ended.output).join(", ");
-            self.say(name, &format!("FAILED ({tally}) in {took} {failures}"));
+            self.say(name, &format!("FAILED in {took} {failures}"));
             println!("{}", ended.last_lines(40));
         }
         tally

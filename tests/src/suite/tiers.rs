@@ -40,7 +40,7 @@ pub const TIERS: &[Tier] = &[
         what: "the sources are formatted",
         counts: Counts::Itself,
         needs: None,
-        cargo: &["fmt", "--all", "--", "--check"],
+        cargo: &["fmt", "--all", "--", "--check", "--color=never"],
     },
     Tier {
         name: "clippy",
