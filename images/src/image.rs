@@ -224,21 +224,24 @@ fn is_binary_index(path: &str) -> bool {
 /// Makes the image and lays it out in `out`.
 pub fn image(cache: &Cache, checkout: &Path, flavour: Flavour, out: &Path) -> Result<String> {
     let inputs = gather(cache, checkout, flavour, None)?;
-    let recorded = Lock::read(checkout)?;
-    let changes = recorded.changes(&inputs.lock);
-    if flavour == Flavour::Cloud && !changes.is_empty() {
-        say(&format!(
-            "Debian has moved on from {}: {} packages differ ({}, …)",
-            lock::PATH,
-            changes.len(),
-            changes.first().map_or("", String::as_str)
-        ));
-        say("  try: `images lock` records what goes in now");
-    }
+    compare(&Lock::read(checkout)?, &inputs.lock, flavour);
     let entry = inputs.assemble(cache)?;
     let manifest = fs::read_to_string(entry.join("manifest.json")).context("reading the new manifest.json")?;
     lay_out(&entry, out, &manifest)?;
     Ok(manifest)
+}
+
+/// Says where the packages differ from those that the lock file records (which are the cloud kernel's).
+fn compare(recorded: &Lock, now: &Lock, flavour: Flavour) {
+    let changes = recorded.changes(now);
+    if let (Flavour::Cloud, false, Some(first)) = (flavour, recorded.debian.is_empty(), changes.first()) {
+        say(&format!(
+            "Debian has moved on from {}: {} packages differ ({first}, …)",
+            lock::PATH,
+            changes.len()
+        ));
+        say("  try: `images lock` records what goes in now");
+    }
 }
 
 /// Copies a release to its folder, the manifest last; a folder that has it already is left alone.

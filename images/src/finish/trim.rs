@@ -132,7 +132,7 @@ const GONE: &[(&str, &str)] = &[
 ];
 
 /// What stays although a row above takes it.
-const STAYS: &[&str] = &["usr/lib/systemd/systemd-udevd", "usr/lib/systemd/network", "etc/default/nfs-common"];
+const STAYS: &[&str] = &["usr/lib/systemd/systemd-udevd", "usr/lib/systemd/network"];
 
 /// gconv: character sets beyond these are for desktops.
 const GCONV: &[&str] = &["gconv-modules", "UTF-", "ISO8859-1.", "ISO8859-15.", "CP437", "CP850"];
