@@ -64,3 +64,33 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
         .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
         .ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Made by tests/certificates/make.sh.
+    const CA: &[u8] = include_bytes!("../../../tests/certificates/ca.crt");
+    const OTHER: &[u8] = include_bytes!("../../../tests/certificates/other-ca.crt");
+    const LEAF: &[u8] = include_bytes!("../../../tests/certificates/leaf.crt");
+
+    #[test]
+    fn what_matters_of_a_certificate() {
+        let leaf = read(LEAF, Some(CA)).unwrap();
+        assert_eq!(leaf.names, ["skerry-1", "10.0.2.15", "fd00::1"]);
+        assert_eq!((leaf.subject.as_str(), leaf.ours), ("system:node:skerry-1", true));
+        assert_eq!(leaf.not_after - leaf.not_before, 365 * 86_400);
+        assert!(
+            !read(LEAF, Some(OTHER)).unwrap().ours,
+            "an authority of the same name is another one"
+        );
+        assert!(!read(LEAF, Some(b"")).unwrap().ours);
+    }
+
+    #[test]
+    fn what_is_torn_is_none() {
+        for end in [0, 1, 40, LEAF.len() / 2, LEAF.len() - 30] {
+            assert!(read(LEAF.get(..end).unwrap(), None).is_none(), "{end}");
+        }
+    }
+}
