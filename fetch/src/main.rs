@@ -1,0 +1,88 @@
+//! `fetch`: bytes from elsewhere, for programs that do not speak HTTP.
+#![allow(clippy::print_stderr, reason = "a command: its error is its last line")]
+#![allow(clippy::doc_markdown, reason = "the text is also the help, which shows no backticks")]
+
+use clap::{Parser, Subcommand};
+use skerry_fetch::get::{self, Request};
+use skerry_fetch::{source, wait};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Fetch bytes from elsewhere, or wait until a server answers
+///
+/// Proxies come from HTTP_PROXY, HTTPS_PROXY and NO_PROXY; trusted certificates
+/// from /etc/ssl/certs/ca-certificates.crt.
+#[derive(Parser)]
+#[command(name = "fetch", version, max_term_width = 80)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Print what is at URL: http(s)://…, file:///…, github:USER, gitlab:USER
+    Get {
+        /// The address
+        url: String,
+        /// Fail if there is more than this many bytes
+        #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+        max: u64,
+        /// Fail if the bytes do not have this SHA-256
+        #[arg(long, value_name = "HEX", value_parser = get::unhex)]
+        sha256: Option<[u8; 32]>,
+        /// Write to this file instead, under its name only when whole
+        #[arg(long, value_name = "PATH")]
+        output: Option<PathBuf>,
+        /// Try this often, each time from where it broke off
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        tries: u32,
+    },
+    /// Wait until URL answers with success (2xx)
+    Wait {
+        /// The address
+        url: String,
+        /// Believe whoever answers: for servers on this machine
+        #[arg(long)]
+        insecure: bool,
+        /// Give up after this many seconds
+        #[arg(long, value_name = "SECONDS")]
+        deadline: Option<u64>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().what) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(what: What) -> Result<(), String> {
+    match what {
+        What::Get {
+            url,
+            max,
+            sha256,
+            output,
+            tries,
+        } => {
+            let request = Request {
+                max,
+                sha256,
+                tries,
+                ..Request::new(source::parse(&url)?)
+            };
+            let done = match output {
+                Some(path) => get::get_file(&request, &path),
+                None => get::get(&request, &mut std::io::stdout().lock()),
+            };
+            done.map(drop).map_err(|e| e.to_string())
+        }
+        What::Wait { url, insecure, deadline } => wait::wait(&url, insecure, deadline.map(Duration::from_secs)),
+    }
+}
