@@ -3,10 +3,8 @@
 use super::{Failures, Settings};
 use skerry_config::types::Distribution;
 
-/// Where `kubectl` finds the cluster.
+/// Where `kubectl` finds the cluster. From sshd it reaches `ssh NODE kubectl get nodes` too, where no profile is read.
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
-/// For logins at a console; those by SSH get it from sshd, which reaches `ssh NODE kubectl get nodes` too.
-const PROFILE: &str = "/etc/profile.d/kubeconfig.sh";
 
 /// Written whole, and before `write_files` and `boot_cmd`, so that an owner's own file, or a `sed` on this one, counts.
 const CONFIG: &str = "\
@@ -28,14 +26,12 @@ Subsystem sftp /usr/lib/openssh/sftp-server
 /// Writes them.
 pub fn apply(s: &Settings) -> Failures {
     let mut text = CONFIG.to_owned();
-    let mut results = vec![s.root.dir("/run/sshd", 0o755)];
     if s.config.skerry.distribution == Distribution::Kubernetes {
         text.extend(["SetEnv KUBECONFIG=", KUBECONFIG, "\n"]);
-        if s.root.text(PROFILE).is_none() {
-            let line = format!("export KUBECONFIG=\"${{KUBECONFIG:-{KUBECONFIG}}}\"\n");
-            results.push(s.root.write(PROFILE, &line, 0o644));
-        }
     }
-    results.push(s.root.write_changed("/etc/ssh/sshd_config", &text, 0o644));
+    let results = [
+        s.root.dir("/run/sshd", 0o755),
+        s.root.write_changed("/etc/ssh/sshd_config", &text, 0o644),
+    ];
     results.into_iter().filter_map(Result::err).collect()
 }

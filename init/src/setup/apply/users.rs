@@ -1,6 +1,6 @@
-//! Login users: accounts, homes, `sudo`.
+//! Login users: accounts and homes. Who may use `sudo` is in group `sudo`, which the image's rules trust.
 
-use super::accounts::{Accounts, Login, numbers, user_id, with_logins, without};
+use super::accounts::{Accounts, Login, group_id, numbers, user_id, with_logins, without};
 use super::{Failures, Settings, password};
 use crate::lines::joined;
 use crate::root::Root;
@@ -29,12 +29,9 @@ pub fn apply(s: &Settings) -> Failures {
     let (further, problems) = further(s);
     failures.extend(problems);
     logins.extend(further);
-    for result in [
-        accounts(&s.root, &logins),
-        homes(&s.root, &logins, &mut failures),
-        sudoers(&s.root, &s.config),
-    ] {
-        failures.extend(result.err());
+    failures.extend(accounts(&s.root, &logins).err());
+    if let Err(why) = homes(&s.root, &logins, &mut failures) {
+        failures.push(why);
     }
     failures
 }
@@ -166,7 +163,14 @@ fn accounts(root: &Root, logins: &[Login]) -> Result<()> {
     let new = with_logins(&without(&base, &gone), logins);
     root.write_changed("/etc/passwd", &new.passwd, 0o644)?;
     root.write_changed("/etc/group", &new.group, 0o644)?;
-    root.write_changed("/etc/shadow", &new.shadow, 0o600)?;
+    if new.shadow != base.shadow {
+        // As Debian: unix_chkpwd reads it as group shadow.
+        let (gid, mode) = group_id(&new.group, "shadow").map_or((0, 0o600), |gid| (gid, 0o640));
+        root.write("/etc/shadow", &new.shadow, 0o600)?;
+        if root.is_system() {
+            skerry_sys::file::replace_owned(root.at("/etc/shadow"), new.shadow.as_bytes(), mode, 0, gid)?;
+        }
+    }
     let made = joined(logins.iter().skip(2).map(|l| &l.name));
     root.write_changed(MADE, &made, 0o644)
 }
@@ -203,22 +207,6 @@ fn home(root: &Root, login: &Login) -> Result<()> {
         }
     }
     own(&at)
-}
-
-fn sudoers(root: &Root, config: &Config) -> Result<()> {
-    root.write_changed("/etc/sudoers.d/skerry", &sudoers_text(config), 0o440)
-}
-
-fn sudoers_text(config: &Config) -> String {
-    let further = config.users.iter().filter(|u| u.sudo).map(|u| u.name.as_str());
-    let who = ["skerry", "rancher"].into_iter().chain(further);
-    let rules = who.map(|name| format!("{name} ALL=(ALL:ALL) NOPASSWD: ALL"));
-    let head = [
-        "# An SSH key opens the door; there is no second one.",
-        "Defaults env_keep += \"KUBECONFIG\"",
-    ]
-    .map(str::to_owned);
-    joined(head.into_iter().chain(rules))
 }
 
 #[cfg(test)]
@@ -260,12 +248,10 @@ mod tests {
             "{passwd}"
         );
         assert!(s.root.text("/etc/shadow").unwrap().contains("ops:$6$"));
-        assert!(
-            s.root
-                .text("/etc/sudoers.d/skerry")
-                .unwrap()
-                .ends_with("ops ALL=(ALL:ALL) NOPASSWD: ALL\n")
-        );
+        assert!(s.root.text("/etc/group").unwrap().contains(
+            "sudo:x:27:skerry,rancher,ops
+"
+        ));
         assert_eq!(s.root.text("/home/rancher/.profile").unwrap(), "umask 022\n");
         assert_eq!(s.root.text("/var/lib/skerry/users").unwrap(), "ops 1001\n");
         // The configuration is read again, without that user.
