@@ -146,13 +146,16 @@ fn set_up(p: &Program) -> Result<Vec<CString>> {
     let _ = rustix::process::setsid(); // fails only where it leads one already
     streams(p)?;
     let env = environment(p);
-    write_to("/proc/self/oom_score_adj", &p.oom_score.to_string()).doing("setting", "oom_score_adj")?;
+    // Neither is worth a service that does not run: told in its log, and gone on without.
+    let attempt = |done: Result<()>| done.unwrap_or_else(|why| drop(writeln!(io::stderr(), "{why}; starting without")));
+    attempt(write_to("/proc/self/oom_score_adj", &p.oom_score.to_string()).doing("setting oom_score_adj to", p.oom_score));
     if let Some(n) = p.nofile {
         let limit = rustix::process::Rlimit {
             current: Some(n),
             maximum: Some(n),
         };
-        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).doing("setting", format_args!("RLIMIT_NOFILE to {n}"))?;
+        let done = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
+        attempt(done.doing("setting RLIMIT_NOFILE to", n));
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let _ = std::env::set_current_dir("/"); // it is there already

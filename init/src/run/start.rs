@@ -4,12 +4,14 @@ use skerry_sys::mount::{self, MountFlags, mounted};
 use skerry_sys::{cgroup, machine, process};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Until `setup` has given it one. A DHCP client never sends this name.
 const PLACEHOLDER: &str = "skerry";
 /// Descriptors: what services get unless they ask, and the most they can ask for.
 const FILES: (u64, u64) = (1024, 1 << 20);
+
+const CLOSED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 struct Mount {
     fstype: &'static str,
@@ -39,6 +41,10 @@ pub fn prepare() -> Vec<String> {
 }
 
 fn mount_all(problems: &mut Vec<String>) {
+    // What is mounted is told by /proc, so that comes first.
+    if !Path::new("/proc/self").exists() {
+        problems.extend(mount::mount("proc", "/proc", "proc", CLOSED, "").err().map(|e| e.to_string()));
+    }
     let there: BTreeSet<PathBuf> = mounted().unwrap_or_default().into_iter().map(|m| m.target).collect();
     for m in table() {
         if there.contains(&PathBuf::from(m.target)) {
@@ -53,7 +59,6 @@ fn mount_all(problems: &mut Vec<String>) {
 }
 
 fn table() -> Vec<Mount> {
-    let closed = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let (no_devices, no_exec) = (MountFlags::NOSUID | MountFlags::NODEV, MountFlags::NOSUID | MountFlags::NOEXEC);
     let row = |fstype, target, flags, data, needed| Mount {
         fstype,
@@ -63,19 +68,19 @@ fn table() -> Vec<Mount> {
         needed,
     };
     vec![
-        row("proc", "/proc", closed, "", true),
-        row("sysfs", "/sys", closed, "", true),
+        row("proc", "/proc", CLOSED, "", true),
+        row("sysfs", "/sys", CLOSED, "", true),
         row("devtmpfs", "/dev", no_exec, "mode=0755", true),
         row("devpts", "/dev/pts", no_exec, "mode=0620,gid=5,ptmxmode=000", true),
         row("tmpfs", "/dev/shm", no_devices, "mode=1777", true),
-        row("mqueue", "/dev/mqueue", closed, "", true),
+        row("mqueue", "/dev/mqueue", CLOSED, "", true),
         row("tmpfs", "/run", no_devices, "mode=0755", true),
         row("tmpfs", "/tmp", no_devices, "mode=1777", true),
-        row("cgroup2", cgroup::ROOT, closed, "nsdelegate,memory_recursiveprot", true),
-        row("bpf", "/sys/fs/bpf", closed, "mode=0700", false),
-        row("securityfs", "/sys/kernel/security", closed, "", false),
-        row("debugfs", "/sys/kernel/debug", closed, "mode=0700", false),
-        row("tracefs", "/sys/kernel/tracing", closed, "mode=0700", false),
+        row("cgroup2", cgroup::ROOT, CLOSED, "nsdelegate,memory_recursiveprot", true),
+        row("bpf", "/sys/fs/bpf", CLOSED, "mode=0700", false),
+        row("securityfs", "/sys/kernel/security", CLOSED, "", false),
+        row("debugfs", "/sys/kernel/debug", CLOSED, "mode=0700", false),
+        row("tracefs", "/sys/kernel/tracing", CLOSED, "mode=0700", false),
     ]
 }
 
