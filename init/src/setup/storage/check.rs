@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// After this the check is ended, and the disk is not used in this boot. A journal's replay takes a second; a full check of a large, slow
-/// disk takes minutes.
-const LIMIT: Duration = Duration::from_secs(600);
+/// disk takes minutes. PID 1 waits 600 s for this step; the rest of it needs some of them.
+const LIMIT: Duration = Duration::from_secs(540);
 /// Between two words on the console.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PROGRAM: &str = "/sbin/e2fsck";
