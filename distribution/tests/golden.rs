@@ -53,12 +53,8 @@ fn all(config: &Config) -> String {
     let names = files::names(&s, ADDRESS, &["192.168.7.1".to_owned()]);
     write!(out, "\n# kubeadm\n{}", files::kubeadm(&s, &facts, ADDRESS, &names)).unwrap();
     let token = token::bootstrap("abcdef.0123456789abcdef").unwrap();
-    write!(
-        out,
-        "\n# system\n{}",
-        manifests::system(&s, &facts, ADDRESS, &names, &token, "CA\n")
-    )
-    .unwrap();
+    let rights = manifests::system(&s, &facts, ADDRESS, &names, &token, "CA\n");
+    write!(out, "\n# rights\n{rights}\n# add-ons\n{}", manifests::add_ons(&s, &facts)).unwrap();
     out
 }
 

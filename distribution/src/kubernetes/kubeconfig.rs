@@ -9,6 +9,13 @@ pub fn client_certificate(text: &str) -> Option<Vec<u8>> {
     field(text, "client-certificate-data:")
 }
 
+/// The client certificate and its key, as one PEM text.
+pub fn identity(text: &str) -> Option<Vec<u8>> {
+    let mut pem = client_certificate(text)?;
+    pem.extend(field(text, "client-key-data:")?);
+    Some(pem)
+}
+
 /// The authority that it trusts, as PEM.
 pub fn authority(text: &str) -> Option<Vec<u8>> {
     field(text, "certificate-authority-data:")

@@ -1,4 +1,4 @@
-//! What our one-shot puts into the cluster: rights, the bootstrap token, CoreDNS. One list, one `kubectl apply`.
+//! What our one-shots put into the cluster: rights, the bootstrap token, CoreDNS. Two lists, one `kubectl apply` each.
 //!
 //! These are objects that kubeadm's phases would write with super-admin rights at three program starts; its bindings that approve
 //! nodes by themselves are left out (whoever knows the token alone must not become any node).
@@ -15,16 +15,26 @@ const JOINING: &str = "system:bootstrappers:kubeadm:default-node-token";
 const NODES: &str = "system:nodes";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// Everything, as one `List`.
+/// Rights and what joining needs, as one `List`: applied before anything depends on it.
 pub fn system(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], token: &BootstrapToken, ca_pem: &str) -> String {
     let mut items = vec![
         cluster_binding("kubeadm:cluster-admins", "cluster-admin", "kubeadm:cluster-admins"),
         cluster_binding("skerry:kube-proxy", "system:node-proxier", NODES),
     ];
     items.extend(joining(s, facts, address, names, token, ca_pem));
-    if s.coredns {
-        items.extend(coredns::objects(s, &facts.release.coredns));
-    }
+    list(items)
+}
+
+/// What runs in pods, as one `List`: applied once their images are there.
+pub fn add_ons(s: &Settings, facts: &Facts) -> String {
+    list(if s.coredns {
+        coredns::objects(s, &facts.release.coredns)
+    } else {
+        vec![]
+    })
+}
+
+fn list(mut items: Vec<Value>) -> String {
     for item in &mut items {
         if let Some(labels) = item.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             labels

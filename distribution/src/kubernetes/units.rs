@@ -1,15 +1,16 @@
 //! The units of one server, and what waits for what.
 //!
 //! ```text
-//! apply-boot ── kube-files ─┬─ containerd ─┬─ kube-images
+//! apply-boot ── kube-files ─┬─ containerd ─┬─ kube-pause
 //! boot-cmd                  ├─ kine ───┐   └──────────┐
 //! (run-cmd)  netd ── clock ─┴─ kube-certs ─┬──────── kubelet ──┐
 //!                                          └─ kube-apiserver ──┼─ kube-controller-manager, kube-scheduler
 //!                                                              ├─ kube-setup ── kube-proxy
-//!                                                              └─ kube-ready ── kube-manifests
+//!                                                              └─ kube-ready ── kube-images ── kube-manifests
 //! ```
 //!
-//! What needs no network does not wait for it. `run_cmd` comes before all of it, as in k3OS, where there is one.
+//! What needs no network does not wait for it. What the node does not need to become Ready (large images, add-ons) waits until it
+//! is: on a small machine they would only take the processor from each other. `run_cmd` comes before all of it, as in k3OS, where there is one.
 
 use super::argv;
 use super::paths::{FETCH, SETUP};
@@ -34,7 +35,7 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
         step("kube-files", "Kubernetes: configuration files", &["prepare"], 30).after(first),
         containerd(s),
         service("kine", "Kubernetes: datastore", argv::kine(s), CONTROL_PLANE, 20).after(&["kube-files"]),
-        step("kube-images", "Kubernetes: images", &["import"], 900).after(&["containerd"]),
+        step("kube-pause", "Kubernetes: sandbox image", &["import", "pause"], 120).after(&["containerd"]),
         step("kube-certs", "Kubernetes: certificates", &["certs"], 180).after(&["kube-files", "netd", "clock"]),
         api_server(s),
         kubelet(s),
@@ -50,7 +51,7 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
         service("kube-scheduler", "Kubernetes: scheduler", argv::scheduler(s), CONTROL_PLANE, 10)
             .ready("https://127.0.0.1:10259/healthz")
             .after(&["kube-apiserver"]),
-        step("kube-setup", "Kubernetes: rights and add-ons", &["setup"], 180).after(&["kube-apiserver"]),
+        step("kube-setup", "Kubernetes: rights", &["setup"], 180).after(&["kube-apiserver"]),
     ];
     if s.proxy {
         let proxy = service("kube-proxy", "Kubernetes: services' network", argv::proxy(s), RUNTIME, 5);
@@ -59,7 +60,16 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
     let mut ready = step("kube-ready", "Kubernetes: node Ready", &["ready"], 0).after(&["kube-apiserver"]);
     ready.deadline = None;
     units.push(ready);
-    units.push(step("kube-manifests", "Kubernetes: the owner's manifests", &["manifests"], 900).after(&["kube-ready", "kube-images"]));
+    units.push(step("kube-images", "Kubernetes: images", &["import"], 900).after(&["kube-ready", "kube-pause"]));
+    units.push(
+        step(
+            "kube-manifests",
+            "Kubernetes: add-ons and the owner's manifests",
+            &["manifests"],
+            900,
+        )
+        .after(&["kube-images"]),
+    );
     let mut check = step("kube-check", "Kubernetes: certificates and address", &["check"], 180).after(&["kube-ready"]);
     check.kind = Kind::OneShot {
         retry: true,

@@ -22,7 +22,7 @@ struct Applied {
     token_id: String,
 }
 
-/// Rights, bootstrap token, CoreDNS: before anything depends on them.
+/// Rights and the bootstrap token: before anything depends on them.
 pub fn system() -> Result<()> {
     let m = look::machine()?;
     let (list, now) = wanted(&m)?;
@@ -62,15 +62,15 @@ fn wanted(m: &Machine) -> Result<(String, Applied)> {
     ))
 }
 
-/// Ours once more, then the owner's: once at each boot. A file that cannot be applied is named and tried again; the rest goes on.
+/// CoreDNS and ours once more, then the owner's: once at each boot. A file that cannot be applied is named and tried again; the rest goes on.
 pub fn owner() -> Result<()> {
     let m = look::machine()?;
-    let (list, _) = wanted(&m)?;
     let path = format!("{RUN}/manifests.json");
     let mut done: BTreeSet<PathBuf> = serde_json::from_str(&look::text(&path)).unwrap_or_default();
     let ours = Path::new("-").to_owned();
     if !done.contains(&ours) {
-        run_kubectl(&[&APPLY[..], &["-f", "-"]].concat(), Some(&list))?;
+        let lists = [wanted(&m)?.0, manifests::add_ons(&m.settings, &m.facts)].join("---\n");
+        print!("{}", run_kubectl(&[&APPLY[..], &["-f", "-"]].concat(), Some(&lists))?);
         done.insert(ours);
     }
     let files: Vec<PathBuf> = MANIFESTS

@@ -5,10 +5,11 @@
 //! | `prepare` | kube-files | directories, configuration files, the cluster's secret |
 //! | `certs` | kube-certs | keys, certificates, kubeconfigs: made, kept, reissued |
 //! | `run NAME` | kube-apiserver, kubelet | becomes that component, with the node's address in its command line |
+//! | `import pause` | kube-pause | the sandbox image, if it is missing from containerd |
 //! | `import` | kube-images | image archives that are missing from containerd |
-//! | `setup` | kube-setup | rights, bootstrap token, CoreDNS |
+//! | `setup` | kube-setup | rights, bootstrap token |
 //! | `ready` | kube-ready | waits until the node is Ready; labels and taints |
-//! | `manifests` | kube-manifests | the owner's manifests |
+//! | `manifests` | kube-manifests | CoreDNS, the owner's manifests |
 //! | `check` | kube-check | address, certificates and name servers, while the machine runs |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a step says is its log")]
@@ -34,11 +35,12 @@ pub fn run(args: &[String]) -> Result<()> {
         ["prepare"] => prepare::run(),
         ["certs"] => certs::run(),
         ["run", name] => run::run(name),
-        ["import"] => import::run(),
+        ["import", "pause"] => import::run(import::Which::Pause),
+        ["import"] => import::run(import::Which::All),
         ["setup"] => apply::system(),
         ["ready"] => ready::run(),
         ["manifests"] => apply::owner(),
         ["check"] => check::run(),
-        _ => bail!("reading the arguments: expected setup kube prepare|certs|run NAME|import|setup|ready|manifests|check"),
+        _ => bail!("reading the arguments: expected setup kube prepare|certs|run NAME|import [pause]|setup|ready|manifests|check"),
     }
 }

@@ -41,7 +41,7 @@ pub fn output(argv: &[&str], input: Option<&str>) -> Result<String> {
 }
 
 /// What every call of kubectl begins with. super-admin works before any rights are set up; only one-shots use it.
-pub fn kubectl() -> [String; 3] {
+fn kubectl() -> [String; 3] {
     [
         "/usr/bin/kubectl".to_owned(),
         format!("--kubeconfig={CONF}/super-admin.conf"),

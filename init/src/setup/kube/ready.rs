@@ -1,16 +1,16 @@
 //! `ready`: waits until the node is Ready, then makes it as configured.
 
 use super::look::{self, Machine};
-use super::program::{kubectl, run_kubectl};
+use super::program::run_kubectl;
 use anyhow::{Context, Result, bail};
 use serde_json::{Deserializer, Value};
-use skerry_distribution::kubernetes::paths::CONFLIST;
-use skerry_distribution::kubernetes::{files, labels};
+use skerry_distribution::kubernetes::paths::{CONF, CONFLIST, LOCAL_API, PKI, RUN};
+use skerry_distribution::kubernetes::{files, kubeconfig, labels};
 use skerry_sys::file;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
-/// One `kubectl get --watch` from start to end: an event for each change, no polling, one program start.
+/// One watch from start to end: an event for each change, and no polling.
 pub fn run() -> Result<()> {
     let m = look::machine()?;
     let node = wait(&m)?;
@@ -18,29 +18,44 @@ pub fn run() -> Result<()> {
     make_as_configured(&m, node)
 }
 
+/// By curl, with the node's own certificate: kubectl would take the processor for seconds on a small machine, just when the node
+/// needs it.
 fn wait(m: &Machine) -> Result<Value> {
     let boot_id = look::text("/proc/sys/kernel/random/boot_id");
-    let [program, first @ ..] = kubectl();
-    let field = format!("--field-selector=metadata.name={}", m.settings.node_name);
-    let mut child = Command::new(&program)
-        .args(first)
-        .args(["get", "nodes", field.as_str(), "--watch", "--output=json"])
+    let identity = format!("{RUN}/node.pem");
+    let pem = kubeconfig::identity(&look::text(format!("{CONF}/kubelet.conf"))).context("reading kubelet.conf: no certificate in it")?;
+    file::replace(&identity, &pem, 0o600)?;
+    let url = format!(
+        "{LOCAL_API}/api/v1/nodes?watch=true&fieldSelector=metadata.name={}",
+        m.settings.node_name
+    );
+    let ca = format!("{PKI}/ca.crt");
+    let mut child = Command::new("/usr/bin/curl")
+        .args(["--silent", "--show-error", "--fail-with-body", "--no-buffer", "--noproxy", "*"])
+        .args(["--cacert", &ca, "--cert", &identity, &url])
         .stdout(Stdio::piped())
         .stdin(Stdio::null())
         .spawn()
-        .with_context(|| format!("running {program}"))?;
+        .context("running curl")?;
     let Some(stdout) = child.stdout.take() else {
-        bail!("running {program}: no pipe")
+        bail!("running curl: no pipe")
     };
+    status("kubelet has not registered the node yet");
     let mut last = String::new();
     let mut found = None;
-    for node in Deserializer::from_reader(std::io::BufReader::new(stdout)).into_iter::<Value>() {
-        let node = node.context("reading what kubectl says of the node")?;
-        if labels::is_ready(&node, boot_id.trim()) {
-            found = Some(node);
+    for event in Deserializer::from_reader(std::io::BufReader::new(stdout)).into_iter::<Value>() {
+        let event = event.context("reading what the API server says of the node")?;
+        let Some(node) = event.get("object").filter(|o| o["kind"] == "Node") else {
+            bail!(
+                "watching the node: {}",
+                event.pointer("/message").or(event.pointer("/object/message")).unwrap_or(&event)
+            );
+        };
+        if labels::is_ready(node, boot_id.trim()) {
+            found = Some(node.clone());
             break;
         }
-        let why = labels::why_not(&node);
+        let why = labels::why_not(node);
         if why != last {
             status(&why);
             last = why;
