@@ -14,6 +14,10 @@ use std::path::{Path, PathBuf};
 /// Fields are owned by name; ours win over what somebody changed by hand.
 const APPLY: [&str; 4] = ["apply", "--server-side", "--force-conflicts", "--field-manager=skerry"];
 
+/// For what we wrote ourselves: kubectl would have the API server make its whole schema to check it, which takes long on a small
+/// machine.
+const OWN: [&str; 3] = ["--validate=false", "-f", "-"];
+
 /// What was applied last, so that a boot that would apply the same does not wait for it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -32,7 +36,7 @@ pub fn system() -> Result<()> {
         println!("nothing new; all of it is applied again when the node is Ready");
         return Ok(());
     }
-    print!("{}", run_kubectl(&[&APPLY[..], &["-f", "-"]].concat(), Some(&list))?);
+    print!("{}", run_kubectl(&[&APPLY[..], &OWN[..]].concat(), Some(&list))?);
     if !earlier.token_id.is_empty() && earlier.token_id != now.token_id {
         // The secret was changed in the configuration: the old one must not open anything.
         let secret = format!("bootstrap-token-{}", earlier.token_id);
@@ -70,7 +74,7 @@ pub fn owner() -> Result<()> {
     let ours = Path::new("-").to_owned();
     if !done.contains(&ours) {
         let lists = [wanted(&m)?.0, manifests::add_ons(&m.settings, &m.facts)].join("---\n");
-        print!("{}", run_kubectl(&[&APPLY[..], &["-f", "-"]].concat(), Some(&lists))?);
+        print!("{}", run_kubectl(&[&APPLY[..], &OWN[..]].concat(), Some(&lists))?);
         done.insert(ours);
     }
     let files: Vec<PathBuf> = MANIFESTS
@@ -98,6 +102,7 @@ pub fn owner() -> Result<()> {
 fn apply_files(files: &[PathBuf]) -> Vec<(PathBuf, String)> {
     let apply = |files: &[&str]| {
         let mut args = APPLY.to_vec();
+        args.push("--validate=warn");
         args.extend(files.iter().flat_map(|f| ["-f", f]));
         run_kubectl(&args, None).map(|said| print!("{said}"))
     };
