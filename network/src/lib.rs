@@ -27,5 +27,6 @@ pub mod outputs;
 pub mod plan;
 pub mod ready;
 pub mod request;
+pub mod rtnetlink;
 pub mod state;
 pub mod wanted;

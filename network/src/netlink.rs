@@ -1,15 +1,16 @@
-//! Netlink: interfaces, addresses and routes, asked for and changed. The only file that knows its messages.
+//! Netlink: interfaces, addresses and routes, asked for and changed. This file and [`crate::rtnetlink`] alone know its messages.
 
 use crate::address::{Cidr, Mac};
 use crate::facts::{Address, Link, Owner, Route};
 use crate::plan::{Action, Where};
+use crate::rtnetlink::{Message, Verb};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use skerry_sys::{Doing, Result};
 use std::io;
@@ -23,7 +24,7 @@ const DHCP: u8 = b'D';
 /// The groups of changes we listen to: links, IPv4 addresses, IPv6 addresses.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 /// What the kernel writes at most into one datagram of a dump.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 32 * 1024;
 /// No dump is longer, or something is wrong.
 const MOST_DATAGRAMS: usize = 10_000;
 
@@ -53,8 +54,8 @@ impl Netlink {
     /// All interfaces; addresses and what `/sys` says are not filled in.
     pub fn links(&mut self) -> Result<Vec<Link>> {
         let mut links = Vec::new();
-        self.ask(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP, |message| {
-            if let RouteNetlinkMessage::NewLink(message) = message {
+        self.ask(Message::Link(Verb::Get, LinkMessage::default()), NLM_F_DUMP, |message| {
+            if let Message::Link(_, message) = message {
                 links.push(link(&message));
             }
         })
@@ -65,8 +66,8 @@ impl Netlink {
     /// All addresses, each with its interface's number.
     pub fn addresses(&mut self) -> Result<Vec<(u32, Address)>> {
         let mut addresses = Vec::new();
-        self.ask(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP, |message| {
-            if let RouteNetlinkMessage::NewAddress(message) = message {
+        self.ask(Message::Address(Verb::Get, AddressMessage::default()), NLM_F_DUMP, |message| {
+            if let Message::Address(_, message) = message {
                 addresses.extend(address(&message).map(|address| (message.header.index, address)));
             }
         })
@@ -77,8 +78,8 @@ impl Netlink {
     /// The unicast routes of the main table.
     pub fn routes(&mut self) -> Result<Vec<Route>> {
         let mut routes = Vec::new();
-        self.ask(RouteNetlinkMessage::GetRoute(RouteMessage::default()), NLM_F_DUMP, |message| {
-            if let RouteNetlinkMessage::NewRoute(message) = message {
+        self.ask(Message::Route(Verb::Get, RouteMessage::default()), NLM_F_DUMP, |message| {
+            if let Message::Route(_, message) = message {
                 routes.extend(route(&message));
             }
         })
@@ -110,7 +111,7 @@ impl Netlink {
     }
 
     /// Sends a request and hears the answers to it, to the last.
-    fn ask(&mut self, message: RouteNetlinkMessage, flags: u16, mut hear: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
+    fn ask(&mut self, message: Message, flags: u16, mut hear: impl FnMut(Message)) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | flags;
@@ -130,7 +131,7 @@ impl Netlink {
             while let Some(size) = rest.first_chunk::<4>().map(|size| u32::from_ne_bytes(*size) as usize) {
                 let Some(one) = rest.get(..size.max(16)) else { break };
                 rest = rest.get(size.max(16).next_multiple_of(4)..).unwrap_or_default();
-                let answer = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(one) {
+                let answer = match NetlinkMessage::<Message>::deserialize(one) {
                     Ok(answer) if answer.header.sequence_number == self.sequence => answer,
                     Ok(_) => continue,
                     Err(error) => {
@@ -292,27 +293,27 @@ fn plain(address: &RouteAddress) -> Option<IpAddr> {
 
 /// How a step is ordered: by a message with its flags, or by a setting below `/proc`.
 enum Order<'a> {
-    Message(RouteNetlinkMessage, u16),
+    Message(Message, u16),
     Setting(&'a Where, u8),
 }
 
 fn order(action: &Action) -> Order<'_> {
     let (message, flags) = match action {
         Action::AcceptRa(at, value) => return Order::Setting(at, *value),
-        Action::Up(at) => (RouteNetlinkMessage::SetLink(switch(at, LinkFlags::Up)), 0),
-        Action::Down(at) => (RouteNetlinkMessage::SetLink(switch(at, LinkFlags::empty())), 0),
-        Action::SetMac(at, mac) => (RouteNetlinkMessage::SetLink(set(at, LinkAttribute::Address(mac.0.to_vec()))), 0),
-        Action::SetMtu(at, mtu) => (RouteNetlinkMessage::SetLink(set(at, LinkAttribute::Mtu(*mtu))), 0),
+        Action::Up(at) => (Message::Link(Verb::Set, switch(at, LinkFlags::Up)), 0),
+        Action::Down(at) => (Message::Link(Verb::Set, switch(at, LinkFlags::empty())), 0),
+        Action::SetMac(at, mac) => (Message::Link(Verb::Set, set(at, LinkAttribute::Address(mac.0.to_vec()))), 0),
+        Action::SetMtu(at, mtu) => (Message::Link(Verb::Set, set(at, LinkAttribute::Mtu(*mtu))), 0),
         Action::AddAddress(at, cidr, owner) => (
-            RouteNetlinkMessage::NewAddress(address_order(at.index, *cidr, Some(*owner))),
+            Message::Address(Verb::New, address_order(at.index, *cidr, Some(*owner))),
             NLM_F_CREATE | NLM_F_REPLACE,
         ),
-        Action::RemoveAddress(at, cidr) => (RouteNetlinkMessage::DelAddress(address_order(at.index, *cidr, None)), 0),
+        Action::RemoveAddress(at, cidr) => (Message::Address(Verb::Remove, address_order(at.index, *cidr, None)), 0),
         Action::AddRoute(_, route, on_link) => (
-            RouteNetlinkMessage::NewRoute(route_order(route, *on_link)),
+            Message::Route(Verb::New, route_order(route, *on_link)),
             NLM_F_CREATE | NLM_F_REPLACE,
         ),
-        Action::RemoveRoute(_, route) => (RouteNetlinkMessage::DelRoute(route_order(route, false)), 0),
+        Action::RemoveRoute(_, route) => (Message::Route(Verb::Remove, route_order(route, false)), 0),
     };
     Order::Message(message, flags)
 }
