@@ -43,10 +43,12 @@ pub const ROOT: &[(&str, &str)] = &[
     ("iputils-ping", "the first thing a person tries"),
     ("kmod", "modprobe, which kubelet and kube-proxy call"),
     ("less", "the pager of kubectl and of people"),
+    ("libc-bin", "getent, ldconfig, the C.UTF-8 locale"),
     ("libpam-modules", "login, sudo and sshd"),
     ("login", "consoles"),
     ("mount", "kubelet mounts volumes by it"),
     ("ncurses-base", "terminals"),
+    ("ncurses-bin", "clear, reset, tput"),
     ("netbase", "/etc/protocols and services, which CNI plugins look up"),
     ("nfs-common", "NFS volumes (and Longhorn's shared ones)"),
     ("nftables", "kube-proxy in nftables mode calls nft"),
@@ -61,6 +63,7 @@ pub const ROOT: &[(&str, &str)] = &[
     ("sed", "scripts"),
     ("socat", "port-forward"),
     ("sudo", "the login user becomes root"),
+    ("sysvinit-utils", "pidof"),
     ("tar", "scripts; kubectl cp"),
     ("tzdata", "time zones of CronJobs"),
     ("udev", "by-id links and permissions of devices; nothing waits for it"),
@@ -100,8 +103,6 @@ pub struct Request<'a> {
     pub packages: &'a [&'a str],
     /// How.
     pub variant: Variant,
-    /// Whether backports may be used too.
-    pub backports: bool,
     /// What else a fresh copy depends on: the lock file's part, so that `images lock` renews it.
     pub epoch: &'a str,
 }
@@ -113,7 +114,7 @@ impl Request<'_> {
             .with("suite", SUITE)
             .with("kind", self.kind)
             .with("epoch", self.epoch);
-        let key = key.with("variant", format!("{:?} {}", self.variant, self.backports));
+        let key = key.with("variant", format!("{:?} false", self.variant));
         self.packages.iter().fold(key, |key, package| key.with("package", package)).finish()
     }
 }
@@ -140,7 +141,7 @@ pub fn unpack(cache: &Cache, mirror: &Mirror, request: &Request<'_>) -> Result<P
         // Before unpacking, the archives are at hand: their names and digests are what the lock file records.
         let list = "cd \"$1/var/cache/apt/archives\" && sha256sum -- *.deb";
         command.arg(format!("--extract-hook=({list}) > '{}'", fresh.join("packages").display()));
-        command.arg(SUITE).arg(&root).args(sources(mirror, request.backports));
+        command.arg(SUITE).arg(&root).args(sources(mirror));
         run::logged(
             &format!("unpacking Debian packages for `{}`", request.kind),
             &mut command,
@@ -149,17 +150,13 @@ pub fn unpack(cache: &Cache, mirror: &Mirror, request: &Request<'_>) -> Result<P
     })
 }
 
-fn sources(mirror: &Mirror, backports: bool) -> Vec<String> {
+fn sources(mirror: &Mirror) -> Vec<String> {
     let Mirror { archive, security, .. } = mirror;
-    let mut lines = vec![
+    vec![
         format!("deb {archive} {SUITE} main"),
         format!("deb {archive} {SUITE}-updates main"),
         format!("deb {security} {SUITE}-security main"),
-    ];
-    if backports {
-        lines.push(format!("deb {archive} {SUITE}-backports main"));
-    }
-    lines
+    ]
 }
 
 /// The packages of an entry that [`unpack`] gave.
@@ -212,7 +209,6 @@ mod tests {
                 kind: "debian",
                 packages,
                 variant: Variant::Extract,
-                backports: false,
                 epoch,
             }
             .key()

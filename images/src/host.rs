@@ -11,7 +11,7 @@ pub const GO: [u32; 3] = [1, 26, 6];
 pub const CARGO: [u32; 3] = [1, 85, 0];
 
 /// Programs that a build calls on the host, and the Debian package that brings each.
-const NEEDED: &[(&str, &str)] = &[("mmdebstrap", "mmdebstrap"), ("apt-get", "apt"), ("git", "git")];
+const NEEDED: &[(&str, &str)] = &[("mmdebstrap", "mmdebstrap"), ("apt-get", "apt")];
 
 /// Whether we are root: unpacking owners and chroot need it.
 pub fn is_root() -> bool {

@@ -62,12 +62,11 @@ pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<St
         kind: "debian",
         packages: &packages,
         variant: Variant::Extract,
-        backports: false,
         epoch: &taken,
     };
     let debian = debian::unpack(cache, &mirror, &request)?;
     let kernel = kernel::obtain(cache, &mirror, &tools, flavour, &taken)?;
-    let toolchain = Toolchain::find(cache, &mirror, checkout)?;
+    let toolchain = Toolchain::find(cache, checkout)?;
     let go = go::build(cache, &toolchain, checkout)?;
     let rust = rust::build(cache, &toolchain, checkout)?;
     let version = |family: &str| go.versions.get(family).cloned().unwrap_or_default();

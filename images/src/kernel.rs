@@ -53,7 +53,6 @@ pub fn obtain(cache: &Cache, mirror: &Mirror, tools: &Root, flavour: Flavour, ep
         kind: &format!("debian-{}", flavour.package()),
         packages: &[flavour.package()],
         variant: Variant::Extract,
-        backports: false,
         epoch,
     };
     let unpacked = debian::unpack(cache, mirror, &request)?;

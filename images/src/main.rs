@@ -34,8 +34,6 @@ enum Wanted {
     },
     /// Make the Debian 13 root with QEMU and the makers of file systems; print its path
     Tools,
-    /// Make the Debian 13 root with cargo and Go; print its path
-    Builder,
     /// Write the container images that lie in the image
     Oci {
         /// Where to
@@ -87,14 +85,13 @@ fn perform(wanted: Wanted) -> Result<()> {
     let cache = Cache::open(&home, named.as_deref())?;
     match wanted {
         Wanted::Image { kernel, out } => println!("{}", release::sizes(&image::image(&cache, &checkout, kernel, &out)?)?),
-        Wanted::Tools => println!("{}", root(&cache, Root::tools)?.path().display()),
-        Wanted::Builder => println!("{}", root(&cache, Root::builder)?.path().display()),
+        Wanted::Tools => println!("{}", tools(&cache)?.path().display()),
         Wanted::Oci { out } => {
             for path in image::containers(&cache, &checkout, &out)? {
                 println!("{}", path.display());
             }
         }
-        Wanted::Fixture { out } => println!("{}", write_fixture(&root(&cache, Root::tools)?, &out)?.display()),
+        Wanted::Fixture { out } => println!("{}", write_fixture(&tools(&cache)?, &out)?.display()),
         Wanted::Lock => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
             for change in image::renew_lock(&cache, &checkout, now.as_secs())? {
@@ -107,9 +104,9 @@ fn perform(wanted: Wanted) -> Result<()> {
     Ok(())
 }
 
-/// A root of other programs; one that is there needs neither root nor network.
-fn root(cache: &Cache, make: fn(&Cache, &Mirror) -> Result<Root>) -> Result<Root> {
-    make(cache, &Mirror::of_host())
+/// The tools root; one that is there needs neither root's rights nor a network.
+fn tools(cache: &Cache) -> Result<Root> {
+    Root::tools(cache, &Mirror::of_host())
 }
 
 #[allow(clippy::disallowed_methods, reason = "build output: made anew if lost")]

@@ -30,16 +30,9 @@ pub fn build(cache: &Cache, toolchain: &Toolchain, checkout: &Path) -> Result<BT
     for (package, program) in &wanted {
         arguments.extend(["-p", package, "--bin", program]);
     }
-    let environment = [
-        ("CARGO_TARGET_DIR", target.display().to_string()),
-        ("CARGO_ENCODED_RUSTFLAGS", flags(checkout).join("\u{1f}")),
-        ("CARGO_TERM_COLOR", "never".to_owned()),
-    ];
-    run::logged(
-        "building our Rust programs",
-        &mut toolchain.cargo(&environment, &arguments),
-        &cache.log("rust"),
-    )?;
+    let mut cargo = toolchain.cargo(&arguments);
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(checkout).join("\u{1f}"));
+    run::logged("building our Rust programs", &mut cargo, &cache.log("rust"))?;
     let mut programs = BTreeMap::new();
     for (_, program) in wanted {
         let path = target.join(TARGET).join("release").join(program);

@@ -1,4 +1,4 @@
-//! Roots of other programs: the tools that make and boot images, and a builder for hosts whose cargo or Go is too old.
+//! The tools root: a Debian 13 with the programs that make and boot images, whatever the host is.
 
 use crate::cache::Cache;
 use crate::debian::{self, Request, Variant};
@@ -27,19 +27,6 @@ const TOOLS: &[(&str, &str)] = &[
     ("zstd", "the initramfs"),
 ];
 
-/// The builder root: compilers of Debian 13, Go from backports.
-const BUILDER: &[(&str, &str)] = &[
-    ("ca-certificates", "crates and modules come by HTTPS"),
-    ("cargo", "our Rust programs"),
-    ("gcc", "links them"),
-    ("git", "modules without a proxy"),
-    ("golang-1.26-go", "our Go programs"),
-    ("libc6-dev", "static linking"),
-    ("rustc", "our Rust programs"),
-    ("rust-clippy", "make test's lints"),
-    ("rustfmt", "make test's format"),
-];
-
 /// A Debian root whose programs can be run from the host.
 #[derive(Debug, Clone)]
 pub struct Root(PathBuf);
@@ -47,21 +34,11 @@ pub struct Root(PathBuf);
 impl Root {
     /// The tools root, made if need be.
     pub fn tools(cache: &Cache, mirror: &Mirror) -> Result<Self> {
-        Self::make(cache, mirror, "tools", TOOLS, false)
-    }
-
-    /// The builder root, made if need be.
-    pub fn builder(cache: &Cache, mirror: &Mirror) -> Result<Self> {
-        Self::make(cache, mirror, "builder", BUILDER, true)
-    }
-
-    fn make(cache: &Cache, mirror: &Mirror, kind: &str, list: &[(&str, &str)], backports: bool) -> Result<Self> {
-        let packages: Vec<&str> = list.iter().map(|(package, _)| *package).collect();
+        let packages: Vec<&str> = TOOLS.iter().map(|(package, _)| *package).collect();
         let request = Request {
-            kind,
+            kind: "tools",
             packages: &packages,
             variant: Variant::Installed,
-            backports,
             epoch: "",
         };
         Ok(Self(debian::unpack(cache, mirror, &request)?.join("root")))
@@ -94,25 +71,6 @@ impl Root {
             .arg(path);
         Ok(command)
     }
-
-    /// A command inside the root, with the given folders of the host seen under their own names.
-    ///
-    /// `words` are `NAME=VALUE` pairs, then the program and its arguments. The mounts belong to a mount namespace of
-    /// their own and vanish with the command.
-    pub fn inside(&self, shared: &[&Path], work: &Path, words: &[String]) -> Command {
-        let root = self.0.display();
-        let mut lines = vec!["set -e; mount --make-rprivate /".to_owned()];
-        for folder in shared {
-            let folder = folder.display();
-            lines.push(format!("mkdir -p '{root}{folder}'; mount --bind '{folder}' '{root}{folder}'"));
-        }
-        lines.push(format!("mount -t proc proc '{root}/proc'; mount --rbind /dev '{root}/dev'"));
-        lines.push(format!("cp -L /etc/resolv.conf '{root}/etc/resolv.conf' 2>/dev/null || true"));
-        lines.push(format!("exec chroot '{root}' /usr/bin/env -C '{}' \"$@\"", work.display()));
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--", "sh", "-c", &lines.join("\n"), "sh"]).args(words);
-        command
-    }
 }
 
 #[cfg(test)]
@@ -121,8 +79,6 @@ mod tests {
 
     #[test]
     fn lists_have_a_reason_a_row() {
-        for list in [TOOLS, BUILDER] {
-            assert!(list.iter().all(|(package, why)| !package.is_empty() && !why.is_empty()));
-        }
+        assert!(TOOLS.iter().all(|(package, why)| !package.is_empty() && !why.is_empty()));
     }
 }
