@@ -54,7 +54,12 @@ fn all(config: &Config) -> String {
     write!(out, "\n# kubeadm\n{}", files::kubeadm(&s, &facts, ADDRESS, &names)).unwrap();
     let token = token::bootstrap("abcdef.0123456789abcdef").unwrap();
     let rights = manifests::system(&s, &facts, ADDRESS, &names, &token, "CA\n");
-    write!(out, "\n# rights\n{rights}\n# add-ons\n{}", manifests::add_ons(&s, &facts)).unwrap();
+    for (title, objects) in [("rights", rights), ("add-ons", manifests::add_ons(&s, &facts))] {
+        writeln!(out, "\n# {title}").unwrap();
+        for o in &objects {
+            write!(out, "# {}\n{}", manifests::path(o).unwrap(), files::pretty(o)).unwrap();
+        }
+    }
     out
 }
 

@@ -1,4 +1,4 @@
-//! What our one-shots put into the cluster: rights, the bootstrap token, CoreDNS. Two lists, one `kubectl apply` each.
+//! What our one-shots put into the cluster: rights, the bootstrap token, CoreDNS. Two lists, each applied by one process.
 //!
 //! These are objects that kubeadm's phases would write with super-admin rights at three program starts; its bindings that approve
 //! nodes by themselves are left out (whoever knows the token alone must not become any node).
@@ -15,36 +15,56 @@ const JOINING: &str = "system:bootstrappers:kubeadm:default-node-token";
 const NODES: &str = "system:nodes";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// Rights and what joining needs, as one `List`: applied before anything depends on it.
-pub fn system(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], token: &BootstrapToken, ca_pem: &str) -> String {
+/// Rights and what joining needs: applied before anything depends on it.
+pub fn system(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], token: &BootstrapToken, ca_pem: &str) -> Vec<Value> {
     let mut items = vec![
         cluster_binding("kubeadm:cluster-admins", "cluster-admin", "kubeadm:cluster-admins"),
         cluster_binding("skerry:kube-proxy", "system:node-proxier", NODES),
     ];
     items.extend(joining(s, facts, address, names, token, ca_pem));
-    list(items)
+    ours(items)
 }
 
-/// What runs in pods, as one `List`: applied once their images are there.
-pub fn add_ons(s: &Settings, facts: &Facts) -> String {
-    list(if s.coredns {
+/// What runs in pods: applied once their images are there.
+pub fn add_ons(s: &Settings, facts: &Facts) -> Vec<Value> {
+    ours(if s.coredns {
         coredns::objects(s, &facts.release.coredns)
     } else {
         vec![]
     })
 }
 
-fn list(mut items: Vec<Value>) -> String {
+fn ours(mut items: Vec<Value>) -> Vec<Value> {
     for item in &mut items {
-        if let Some(labels) = item.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-            labels
-                .entry("labels")
-                .or_insert_with(|| json!({}))
-                .as_object_mut()
-                .map(|l| l.insert(MANAGED.0.into(), MANAGED.1.into()));
+        if let Some(metadata) = item.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            metadata.entry("labels").or_insert_with(|| json!({}))[MANAGED.0] = json!(MANAGED.1);
         }
     }
-    files::pretty(&json!({ "apiVersion": "v1", "kind": "List", "items": items }))
+    items
+}
+
+/// Where an object of ours lies in the API; none for a kind that is not in the table.
+pub fn path(object: &Value) -> Option<String> {
+    const KINDS: &[(&str, &str, &str)] = &[
+        ("v1", "ConfigMap", "configmaps"),
+        ("v1", "Secret", "secrets"),
+        ("v1", "Service", "services"),
+        ("v1", "ServiceAccount", "serviceaccounts"),
+        ("apps/v1", "Deployment", "deployments"),
+        ("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles"),
+        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings"),
+        ("rbac.authorization.k8s.io/v1", "Role", "roles"),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
+    ];
+    let (version, _, plural) = KINDS.iter().find(|(v, k, _)| object["apiVersion"] == *v && object["kind"] == *k)?;
+    let root = if version.contains('/') { "apis" } else { "api" };
+    let name = object.pointer("/metadata/name")?.as_str()?;
+    let namespace = object
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str)
+        .map(|n| format!("/namespaces/{n}"))
+        .unwrap_or_default();
+    Some(format!("/{root}/{version}{namespace}/{plural}/{name}"))
 }
 
 /// The label of all that is ours.

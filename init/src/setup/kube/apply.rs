@@ -1,9 +1,11 @@
 //! `setup`, `manifests`: what is put into the cluster.
 
+use super::api;
 use super::look::{self, Machine};
 use super::program::run_kubectl;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use skerry_distribution::kubernetes::paths::{MANIFESTS, PKI, RUN, STATE};
 use skerry_distribution::kubernetes::{files, manifests, token};
@@ -13,10 +15,6 @@ use std::path::{Path, PathBuf};
 
 /// Fields are owned by name; ours win over what somebody changed by hand.
 const APPLY: [&str; 4] = ["apply", "--server-side", "--force-conflicts", "--field-manager=skerry"];
-
-/// For what we wrote ourselves: kubectl would have the API server make its whole schema to check it, which takes long on a small
-/// machine.
-const OWN: [&str; 3] = ["--validate=false", "-f", "-"];
 
 /// What was applied last, so that a boot that would apply the same does not wait for it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,14 +27,14 @@ struct Applied {
 /// Rights and the bootstrap token: before anything depends on them.
 pub fn system() -> Result<()> {
     let m = look::machine()?;
-    let (list, now) = wanted(&m)?;
+    let (objects, now) = rights(&m)?;
     let path = format!("{STATE}/applied.json");
     let earlier: Applied = serde_json::from_str(&look::text(&path)).unwrap_or_default();
     if earlier == now {
         println!("nothing new; all of it is applied again when the node is Ready");
         return Ok(());
     }
-    print!("{}", run_kubectl(&[&APPLY[..], &OWN[..]].concat(), Some(&list))?);
+    api::apply(&objects)?;
     if !earlier.token_id.is_empty() && earlier.token_id != now.token_id {
         // The secret was changed in the configuration: the old one must not open anything.
         let secret = format!("bootstrap-token-{}", earlier.token_id);
@@ -48,17 +46,18 @@ pub fn system() -> Result<()> {
     Ok(file::replace(path, serde_json::to_string(&now)?.as_bytes(), 0o600)?)
 }
 
-fn wanted(m: &Machine) -> Result<(String, Applied)> {
+fn rights(m: &Machine) -> Result<(Vec<Value>, Applied)> {
     let address = look::address()?;
     let names = files::names(&m.settings, address, &[]);
     let secret = look::token(&m.settings)?;
     let Some(token) = token::bootstrap(&secret) else {
         bail!("deriving the bootstrap token: too little memory")
     };
-    let list = manifests::system(&m.settings, &m.facts, address, &names, &token, &look::text(format!("{PKI}/ca.crt")));
-    let digest = look::hex(&Sha256::digest(list.as_bytes()));
+    let ca = look::text(format!("{PKI}/ca.crt"));
+    let objects = manifests::system(&m.settings, &m.facts, address, &names, &token, &ca);
+    let digest = look::hex(&Sha256::digest(Value::from(objects.clone()).to_string()));
     Ok((
-        list,
+        objects,
         Applied {
             digest,
             token_id: token.id,
@@ -73,8 +72,9 @@ pub fn owner() -> Result<()> {
     let mut done: BTreeSet<PathBuf> = serde_json::from_str(&look::text(&path)).unwrap_or_default();
     let ours = Path::new("-").to_owned();
     if !done.contains(&ours) {
-        let lists = [wanted(&m)?.0, manifests::add_ons(&m.settings, &m.facts)].join("---\n");
-        print!("{}", run_kubectl(&[&APPLY[..], &OWN[..]].concat(), Some(&lists))?);
+        let mut objects = rights(&m)?.0;
+        objects.extend(manifests::add_ons(&m.settings, &m.facts));
+        api::apply(&objects)?;
         done.insert(ours);
     }
     let files: Vec<PathBuf> = MANIFESTS

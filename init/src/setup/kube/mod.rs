@@ -14,6 +14,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a step says is its log")]
 
+mod api;
 mod apply;
 mod certs;
 mod check;

@@ -1,14 +1,13 @@
 //! `ready`: waits until the node is Ready, then makes it as configured.
 
+use super::api::{self, Patch, Who};
 use super::look::{self, Machine};
-use super::program::run_kubectl;
 use anyhow::{Context, Result, bail};
 use serde_json::{Deserializer, Value};
-use skerry_distribution::kubernetes::paths::{CONF, CONFLIST, LOCAL_API, PKI, RUN};
-use skerry_distribution::kubernetes::{files, kubeconfig, labels};
+use skerry_distribution::kubernetes::paths::CONFLIST;
+use skerry_distribution::kubernetes::{files, labels};
 use skerry_sys::file;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
 
 /// One watch from start to end: an event for each change, and no polling.
 pub fn run() -> Result<()> {
@@ -18,25 +17,12 @@ pub fn run() -> Result<()> {
     make_as_configured(&m, node)
 }
 
-/// By curl, with the node's own certificate: kubectl would take the processor for seconds on a small machine, just when the node
-/// needs it.
 fn wait(m: &Machine) -> Result<Value> {
     let boot_id = look::text("/proc/sys/kernel/random/boot_id");
-    let identity = format!("{RUN}/node.pem");
-    let pem = kubeconfig::identity(&look::text(format!("{CONF}/kubelet.conf"))).context("reading kubelet.conf: no certificate in it")?;
-    file::replace(&identity, &pem, 0o600)?;
-    let url = format!(
-        "{LOCAL_API}/api/v1/nodes?watch=true&fieldSelector=metadata.name={}",
-        m.settings.node_name
-    );
-    let ca = format!("{PKI}/ca.crt");
-    let mut child = Command::new("/usr/bin/curl")
-        .args(["--silent", "--show-error", "--fail-with-body", "--no-buffer", "--noproxy", "*"])
-        .args(["--cacert", &ca, "--cert", &identity, &url])
-        .stdout(Stdio::piped())
-        .stdin(Stdio::null())
-        .spawn()
-        .context("running curl")?;
+    let mut child = api::watch(
+        Who::Node,
+        &format!("/api/v1/nodes?watch=true&fieldSelector=metadata.name={}", m.settings.node_name),
+    )?;
     let Some(stdout) = child.stdout.take() else {
         bail!("running curl: no pipe")
     };
@@ -46,10 +32,7 @@ fn wait(m: &Machine) -> Result<Value> {
     for event in Deserializer::from_reader(std::io::BufReader::new(stdout)).into_iter::<Value>() {
         let event = event.context("reading what the API server says of the node")?;
         let Some(node) = event.get("object").filter(|o| o["kind"] == "Node") else {
-            bail!(
-                "watching the node: {}",
-                event.pointer("/message").or(event.pointer("/object/message")).unwrap_or(&event)
-            );
+            bail!("watching the node: {}", api::message(event.get("object").unwrap_or(&event)));
         };
         if labels::is_ready(node, boot_id.trim()) {
             found = Some(node.clone());
@@ -80,14 +63,18 @@ fn status(text: &str) {
 
 /// Labels, taints and the range of pods' addresses.
 fn make_as_configured(m: &Machine, mut node: Value) -> Result<()> {
-    let name = m.settings.node_name.as_str();
+    let path = format!("/api/v1/nodes/{}", m.settings.node_name);
     for attempt in 1.. {
-        let Some(patch) = labels::patch(&node, &m.settings) else { break };
-        match run_kubectl(&["patch", "node", name, "--type=merge", "--patch", &patch.to_string()], None) {
-            Ok(_) => break,
+        let Some(body) = labels::patch(&node, &m.settings) else { break };
+        match api::send(&[Patch {
+            path: path.clone(),
+            kind: "merge-patch+json",
+            body,
+        }]) {
+            Ok(()) => break,
             Err(why) if attempt >= 5 => return Err(why),
             // Somebody changed the node at the same moment.
-            Err(_) => node = serde_json::from_str(&run_kubectl(&["get", "node", name, "--output=json"], None)?)?,
+            Err(_) => node = api::get(Who::Admin, &path)?,
         }
     }
     if let Some(range) = labels::pod_cidr(&node).filter(|_| m.settings.network) {
