@@ -110,11 +110,11 @@ pub struct Request<'a> {
 impl Request<'_> {
     fn key(&self) -> String {
         let key = Key::default()
-            .with("form", "3")
+            .with("form", "4")
             .with("suite", SUITE)
             .with("kind", self.kind)
             .with("epoch", self.epoch);
-        let key = key.with("variant", format!("{:?} false", self.variant));
+        let key = key.with("variant", format!("{:?}", self.variant));
         self.packages.iter().fold(key, |key, package| key.with("package", package)).finish()
     }
 }
