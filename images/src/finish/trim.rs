@@ -85,6 +85,7 @@ const GONE: &[(&str, &str)] = &[
     ("usr/lib/systemd/*", "PID 1 is ours"),
     ("usr/lib/sysusers.d", "users are in a table"),
     ("usr/lib/tmpfiles.d", "folders are in a table"),
+    ("usr/lib/udev/rules.d/80-net-setup-link.rules", "network interfaces keep the kernel's names"),
     ("usr/lib/udev/hwdb.d", "10 MB of names for people; no rule of ours reads them"),
     ("usr/lib/valgrind", "no debugger"),
     ("usr/lib/x86_64-linux-gnu/libapt*", "no package manager"),
@@ -140,7 +141,7 @@ const GONE: &[(&str, &str)] = &[
 ];
 
 /// What stays although a row above takes it.
-const STAYS: &[&str] = &["usr/lib/systemd/systemd-udevd", "usr/lib/systemd/network"];
+const STAYS: &[&str] = &["usr/lib/systemd/systemd-udevd"];
 
 /// gconv: character sets beyond these are for desktops.
 const GCONV: &[&str] = &["gconv-modules", "UTF-", "ISO8859-1.", "ISO8859-15.", "CP437", "CP850"];
