@@ -77,10 +77,11 @@ fn words(news: &News, kind: Kind) -> Option<String> {
 
 /// A time as a person says it: `0.4 s`, `12 s`, `3 min`.
 pub fn span(time: Duration) -> String {
-    match time.as_secs() {
-        0..10 if time.subsec_millis() != 0 => format!("{:.1} s", time.as_secs_f64()),
-        s @ 0..120 => format!("{s} s"),
-        s => format!("{} min", s / 60),
+    let tenths = (time.as_millis() + 50) / 100;
+    match tenths {
+        0..100 if tenths % 10 != 0 => format!("{}.{} s", tenths / 10, tenths % 10),
+        0..1200 => format!("{} s", tenths / 10),
+        _ => format!("{} min", tenths / 600),
     }
 }
 

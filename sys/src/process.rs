@@ -38,6 +38,9 @@ pub struct Program<'a> {
     pub env_file: Option<&'a str>,
     /// The group it starts in.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// It moves there by itself, in place of being born there: needed in a group that was killed before. On Linux 6.18 what
+    /// `CLONE_INTO_CGROUP` puts into such a group is killed at once (seen; the test `a_reload_changes_only_what_changed`).
+    pub joins: bool,
     /// Standard output; none is `/dev/null`.
     pub output: Option<BorrowedFd<'a>>,
     /// Standard error; none is `/dev/null`.
@@ -92,9 +95,10 @@ pub fn spawn(program: &Program) -> Result<u32> {
     let file = CString::new(program.file.unwrap_or(name))
         .map_err(io::Error::from)
         .doing("starting", name)?;
-    match fork(program.cgroup).doing("starting", name)? {
+    let (pid, is_there) = fork(program.cgroup.filter(|_| !program.joins)).doing("starting", name)?;
+    match pid {
         0 => {
-            let why = become_program(program, &file, &words);
+            let why = become_program(program, is_there, &file, &words);
             let _ = writeln!(io::stderr(), "{name}: {why}");
             // SAFETY: ends the child without running the parent's exit handlers.
             unsafe { libc::_exit(NOT_STARTED) }
@@ -103,8 +107,9 @@ pub fn spawn(program: &Program) -> Result<u32> {
     }
 }
 
-/// A copy of this process, born in the given group: joining later would wait for an RCU grace period.
-fn fork(cgroup: Option<BorrowedFd>) -> io::Result<u32> {
+/// A copy of this process, born in the given group if the kernel can: joining later waits for an RCU grace period. Returns whether
+/// it is there.
+fn fork(cgroup: Option<BorrowedFd>) -> io::Result<(u32, bool)> {
     if let Some(group) = cgroup {
         // SAFETY: plain old data; all zero is a valid value.
         let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -114,17 +119,18 @@ fn fork(cgroup: Option<BorrowedFd>) -> io::Result<u32> {
         // SAFETY: no memory is shared (no CLONE_VM) and no stack is given, so this is fork; `args` lives through the call.
         let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
         if let Ok(pid) = u32::try_from(pid) {
-            return Ok(pid);
+            return Ok((pid, true));
         }
-        // An old kernel, or not a cgroup of version 2: without it then.
+        // An old kernel, or not a cgroup of version 2.
     }
     // SAFETY: the child only goes on to `become_program`, and the caller has one thread.
-    u32::try_from(unsafe { libc::fork() }).map_err(|_| io::Error::last_os_error())
+    let pid = u32::try_from(unsafe { libc::fork() }).map_err(|_| io::Error::last_os_error())?;
+    Ok((pid, false))
 }
 
 /// In the child: everything up to exec. Returns only what went wrong.
-fn become_program(program: &Program, file: &CString, words: &[CString]) -> crate::Error {
-    let done = set_up(program).and_then(|env| {
+fn become_program(program: &Program, is_there: bool, file: &CString, words: &[CString]) -> crate::Error {
+    let done = set_up(program, is_there).and_then(|env| {
         let pointers = |list: &[CString]| list.iter().map(|w| w.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
         let (argv, envp) = (pointers(words), pointers(&env));
         // SAFETY: both lists end with a null pointer, and the strings they point to outlive the call.
@@ -141,13 +147,16 @@ fn become_program(program: &Program, file: &CString, words: &[CString]) -> crate
     }
 }
 
-fn set_up(p: &Program) -> Result<Vec<CString>> {
+fn set_up(p: &Program, is_there: bool) -> Result<Vec<CString>> {
     reset_signals().doing("resetting", "signals")?;
     let _ = rustix::process::setsid(); // fails only where it leads one already
     streams(p)?;
     let env = environment(p);
-    // Neither is worth a service that does not run: told in its log, and gone on without.
+    // None of this is worth a service that does not run: told in its log, and gone on without.
     let attempt = |done: Result<()>| done.unwrap_or_else(|why| drop(writeln!(io::stderr(), "{why}; starting without")));
+    if let Some(group) = p.cgroup.filter(|_| !is_there) {
+        attempt(join(group).doing("joining", "the control group"));
+    }
     attempt(write_to("/proc/self/oom_score_adj", &p.oom_score.to_string()).doing("setting oom_score_adj to", p.oom_score));
     if let Some(n) = p.nofile {
         let limit = rustix::process::Rlimit {
@@ -176,6 +185,13 @@ fn set_up(p: &Program) -> Result<Vec<CString>> {
 
 fn write_to(path: &str, text: &str) -> io::Result<()> {
     fs::File::options().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+fn join(group: BorrowedFd) -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags, openat};
+    let procs = openat(group, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(procs, b"0")?;
+    Ok(())
 }
 
 fn reset_signals() -> io::Result<()> {

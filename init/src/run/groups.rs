@@ -2,7 +2,7 @@
 
 use skerry_control::unit::Unit;
 use skerry_sys::cgroup::Cgroup;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Below this lies a group for each unit.
@@ -12,6 +12,8 @@ pub const ABOVE: &str = "/system";
 #[derive(Debug, Default)]
 pub struct Groups {
     made: BTreeMap<String, Cgroup>,
+    /// Those in which all was killed once.
+    killed: BTreeSet<String>,
 }
 
 impl Groups {
@@ -41,10 +43,16 @@ impl Groups {
     }
 
     /// Kills all in a unit's group.
-    pub fn kill(&self, name: &str) {
+    pub fn kill(&mut self, name: &str) {
         if let Some(g) = self.made.get(name) {
+            self.killed.insert(name.to_owned());
             let _ = g.kill(); // what is left is seen by `is_empty`
         }
+    }
+
+    /// Whether all in a unit's group was killed once: see [`skerry_sys::process::Program::joins`].
+    pub fn was_killed(&self, name: &str) -> bool {
+        self.killed.contains(name)
     }
 
     /// Whether nothing runs in a unit's group; so too where it has none.
@@ -54,6 +62,7 @@ impl Groups {
 
     /// Removes a unit's group.
     pub fn remove(&mut self, name: &str) {
+        self.killed.remove(name);
         if let Some(g) = self.made.remove(name) {
             let _ = g.remove(); // something that cannot be killed is in it; it costs a directory
         }

@@ -328,6 +328,7 @@ impl Pid1 {
             argv: &unit.argv,
             env: &env,
             env_file: unit.env_file.as_deref(),
+            joins: self.groups.was_killed(&name),
             cgroup: self.groups.of(unit),
             output: captured.as_ref().map(AsFd::as_fd).or(output.as_ref().map(AsFd::as_fd)),
             errors: output.as_ref().map(AsFd::as_fd),

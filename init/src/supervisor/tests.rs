@@ -150,8 +150,8 @@ fn restarts_back_off_and_never_end() {
     for _ in 0..12 {
         w.exit("a", 1);
         let due = w.state.next_due(w.now).unwrap();
-        pauses.push((due - w.now).as_millis());
-        let pause = due - w.now;
+        let pause = due.saturating_sub(w.now);
+        pauses.push(pause.as_millis());
         w.wait(pause);
         assert_eq!(w.phase("a"), "running");
     }
@@ -411,7 +411,7 @@ fn going_down_ends_though_a_process_cannot_be_killed() {
             break;
         }
         let due = w.state.next_due(w.now).unwrap();
-        let pause = due - w.now;
+        let pause = due.saturating_sub(w.now);
         w.wait(pause);
     }
     assert!(w.out.contains(&Command::Finish(Down::Reboot)));
