@@ -66,6 +66,8 @@ struct Dhcp {
     socket: Option<Socket>,
     /// Its lease changed since it was last kept.
     unkept: bool,
+    /// The interface had settled when it was last looked at.
+    settled: bool,
     /// Questions in a row that the kernel did not take.
     unsent: u32,
 }
@@ -228,9 +230,18 @@ impl Daemon {
                         client,
                         socket: None,
                         unkept: false,
+                        settled: link.settled,
                         unsent: 0,
                     },
                 );
+            }
+            // The first question is sent with the carrier, a little too early for some drivers: once more when it surely leaves.
+            let now = self.now();
+            if let Some(dhcp) = self.clients.get_mut(&link.index) {
+                if link.settled && !dhcp.settled {
+                    dhcp.client.hasten(now, Duration::ZERO);
+                }
+                dhcp.settled = link.settled;
             }
             self.step(link.index, Event::Carrier(link.up && link.carrier));
         }
@@ -280,7 +291,7 @@ impl Daemon {
                     tracing::debug!(interface = dhcp.name, %error, "asking");
                     dhcp.unsent += 1;
                     if dhcp.unsent <= 10 {
-                        dhcp.client.hasten(now);
+                        dhcp.client.hasten(now, Duration::from_millis(100));
                     }
                 }
             }

@@ -45,8 +45,11 @@ pub struct Link {
     pub loopback: bool,
     /// It is switched on.
     pub up: bool,
-    /// It is switched on, its cable leads somewhere, and frames may be sent.
+    /// It is switched on, and its cable leads somewhere.
     pub carrier: bool,
+    /// The kernel has seen to what a new carrier needs: frames surely leave. It may come up to a second after the carrier, and often
+    /// frames leave before it.
+    pub settled: bool,
     /// Largest packet, in bytes.
     pub mtu: u32,
     /// `accept_ra` of IPv6; none = IPv6 is off.

@@ -200,8 +200,8 @@ fn link(message: &LinkMessage) -> Link {
         ethernet: message.header.link_layer_type == LinkLayerType::Ether,
         loopback: flags.contains(LinkFlags::Loopback),
         up: flags.contains(LinkFlags::Up),
-        // `LowerUp` alone is set before the queue takes frames, `Running` alone while nothing is known yet.
-        carrier: flags.contains(LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp),
+        carrier: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+        settled: flags.contains(LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Running),
         ..Link::default()
     };
     for attribute in &message.attributes {

@@ -138,10 +138,12 @@ impl Client {
         }
     }
 
-    /// The last question could not be sent: asks again soon.
-    pub fn hasten(&mut self, now: Duration) {
-        let soon = now.saturating_add(Duration::from_millis(100));
-        self.next = self.next.map(|next| next.min(soon));
+    /// The last question may not have left: asks again after `pause`, if an answer is waited for.
+    pub fn hasten(&mut self, now: Duration, pause: Duration) {
+        if self.is_listening() {
+            let soon = now.saturating_add(pause);
+            self.next = self.next.map(|next| next.min(soon));
+        }
     }
 
     /// The next step. `random` is 32 fresh random bits; `now` never goes backwards.
