@@ -4,6 +4,7 @@ use crate::cases::start::{API_IS_UP, NODE_IS_READY, SETTINGS_ARE_DONE, SSH_IS_UP
 use crate::machine::disk::Seed;
 use crate::machine::{Lab, Machine, Request};
 use anyhow::{Context, Result};
+use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,17 +42,18 @@ pub fn start(lab: &Lab, name: &str, hello: &Path, limit: Duration) -> Result<Mac
     })
 }
 
-/// Follows it until the pod's log was read; `tell` is called at each milestone.
+/// Follows it until the pod's log was read; `tell` is called at each milestone that the console shows.
 pub fn follow(lab: &Lab, machine: &mut Machine, mut tell: impl FnMut(&str, f32)) -> Result<Milestones> {
     let seconds = |words: &[&str]| -> Result<f32> { Ok(machine.serial.wait_any(words, 0, TO_READY)?.at.as_secs_f32()) };
-    let settings = seconds(&[SETTINGS_ARE_DONE]).context("waiting for the settings")?;
-    tell("settings applied", settings);
-    let ssh = seconds(&[SSH_IS_UP]).context("waiting for a login by SSH")?;
-    tell("login by SSH", ssh);
-    let api = seconds(&[API_IS_UP]).context("waiting for the API server")?;
-    tell("API server ready", api);
-    let ready = seconds(&[NODE_IS_READY]).context("waiting for the node to be Ready")?;
-    tell("node Ready", ready);
+    tell(
+        "settings applied",
+        seconds(&[SETTINGS_ARE_DONE]).context("waiting for the settings")?,
+    );
+    tell("login by SSH", seconds(&SSH_IS_UP).context("waiting for a login by SSH")?);
+    // Its line may be lost to a getty that starts just then; the time is asked for below.
+    let api = seconds(&[API_IS_UP, NODE_IS_READY[0], NODE_IS_READY[1]]);
+    tell("API server ready", api.context("waiting for the API server")?);
+    tell("node Ready", seconds(&NODE_IS_READY).context("waiting for the node to be Ready")?);
     let wait = "kubectl wait --for=create pod/hello --timeout=180s >/dev/null && kubectl wait --for=condition=Ready pod/hello --timeout=180s >/dev/null && kubectl logs hello";
     let log = machine
         .root_within(lab, wait, Duration::from_secs(300))
@@ -59,12 +61,35 @@ pub fn follow(lab: &Lab, machine: &mut Machine, mut tell: impl FnMut(&str, f32))
     anyhow::ensure!(log.trim() == HELLO, "reading the pod's log: it says {log:?}");
     let pod = machine.age().as_secs_f32();
     tell("pod's log read", pod);
+    let up = first_up(lab, machine)?;
+    let of = |unit: &str| up(unit).with_context(|| format!("asking when {unit} was up"));
     Ok(Milestones {
-        settings,
-        ssh,
-        api,
-        ready,
+        settings: of("apply-boot")?,
+        ssh: of("sshd")?,
+        api: of("kube-apiserver")?,
+        ready: of("kube-ready")?,
         pod,
+    })
+}
+
+/// When each unit was first up, in seconds from power-on: PID 1 knows it by the kernel's clock, which starts a little later.
+fn first_up(lab: &Lab, machine: &mut Machine) -> Result<impl Fn(&str) -> Option<f32>> {
+    let out = machine.root(lab, "cat /proc/uptime; skerry services --json")?;
+    let age = machine.age().as_secs_f32();
+    let (uptime, services) = out.split_once('\n').context("reading the services")?;
+    let uptime: f32 = uptime
+        .split(' ')
+        .next()
+        .and_then(|u| u.parse().ok())
+        .context("reading the machine's uptime")?;
+    let services: Value = serde_json::from_str(services).context("reading the services")?;
+    Ok(move |name: &str| {
+        let unit = services
+            .as_array()?
+            .iter()
+            .find(|u| u.get("name").and_then(Value::as_str) == Some(name))?;
+        let millis = u32::try_from(unit.get("first_up_ms")?.as_u64()?).ok()?;
+        Some(Duration::from_millis(millis.into()).as_secs_f32() + (age - uptime).max(0.0))
     })
 }
 

@@ -34,8 +34,9 @@ pub fn boot(bench: &Bench) -> Result<Boot> {
         NONE_DISK,
     )?;
     let mut machine = lab.start(&none_machine("bench-ours", Some(&data)))?;
-    machine.wait("Stand-in svc                 ready", Duration::from_secs(90))?;
     log_in(bench, &mut machine, 0)?;
+    // Idle: what the boot still has to do is done.
+    machine.serial.wait_end(Duration::from_secs(20));
     let services: Value = serde_json::from_str(&machine.root(lab, "skerry services --json")?).context("reading the services")?;
     let up = |name: &str| {
         let unit = services
@@ -46,8 +47,6 @@ pub fn boot(bench: &Bench) -> Result<Boot> {
     };
     let service = up("svc").context("finding the first service")?;
     let exec = exec_ms(lab, &mut machine)?;
-    // Idle: what the boot still has to do is done.
-    machine.serial.wait_end(Duration::from_secs(20));
     let sums = machine.root(lab, RESIDENT)?;
     let mut numbers = sums.split_whitespace().map(|n| n.parse::<f64>().ok());
     let mut next = || numbers.next().flatten().context("reading resident memory");

@@ -1,7 +1,7 @@
 //! A machine with Kubernetes: from one configuration to Ready, and through what happens to a node.
 
 use super::check::{Checks, Expect, Probe};
-use super::start::{API_IS_UP, KUBERNETES_DISK, NODE_IS_READY, TO_READY, node_config, node_machine, switch_off, to_ready, with_hello};
+use super::start::{KUBERNETES_DISK, TO_READY, node_config, node_machine, switch_off, to_ready, with_hello};
 use super::{Bench, seconds, with_machine};
 use crate::machine::disk::{self, Seed};
 use crate::machine::{Machine, Request};
@@ -494,12 +494,6 @@ pub fn cut_while_starting(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let (machine, ready) = to_ready(bench, &node_machine("cut-while-starting", Some(&data)))?;
     checks.is("Ready after seven cuts", ready.at < TO_READY, &ready.line);
     with_machine(bench, checks, machine, |machine, checks| {
-        let console = machine.serial.text(0);
-        checks.is(
-            "the API came before the node",
-            console.find(API_IS_UP) < console.find(NODE_IS_READY),
-            "the other way round",
-        );
         checks.probe(machine.ssh(&bench.lab)?, &READY, seconds(240))?;
         switch_off(bench, machine)
     })

@@ -6,6 +6,7 @@ use super::{Bench, seconds, with_machine};
 use crate::machine::Request;
 use crate::machine::disk::{self, Seed};
 use anyhow::{Context, Result};
+use std::path::Path;
 
 pub fn wrong_hash(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let hash = bench.lab.release.roothash()?;
@@ -37,9 +38,7 @@ pub fn damage(bench: &Bench, checks: &mut Checks) -> Result<()> {
         dir.join("root.img"),
     );
     disk::copy(&bench.lab.release.root(), &root)?;
-    // In the middle of the image: in the Kubernetes program, which this machine does not start.
-    let hashoff: u64 = bench.lab.release.hashoff()?.parse().context("reading the hash offset")?;
-    let block = hashoff / 4096 / 2;
+    let block = block_of_kubernetes(bench, &root)?;
     disk::damage(&root, block * 4096)?;
     let machine = to_login(
         bench,
@@ -59,6 +58,11 @@ pub fn damage(bench: &Bench, checks: &mut Checks) -> Result<()> {
             ("the damaged block is an I/O error", bad.as_str(), Expect::Has("nput/output error")),
             ("its neighbour is read", good.as_str(), Expect::Lacks("rror")),
             ("the disk itself delivers it", raw.as_str(), Expect::Success),
+            (
+                "so is the file that holds it",
+                "cat /usr/libexec/kubernetes/kubernetes > /dev/null",
+                Expect::Has("nput/output error"),
+            ),
             ("the kernel names it", "dmesg | grep -i 'verity.*corrupted'", Expect::Success),
             ("files elsewhere are read", "cat /usr/lib/skerry/* > /dev/null", Expect::Success),
         ];
@@ -66,4 +70,34 @@ pub fn damage(bench: &Bench, checks: &mut Checks) -> Result<()> {
         machine.cut();
         std::fs::remove_file(&root).with_context(|| format!("removing {}", root.display()))
     })
+}
+
+/// A block in the middle of the Kubernetes program, which a machine without Kubernetes does not start. Where nothing can tell where
+/// that lies, a guess: it is the largest file, in the last half.
+fn block_of_kubernetes(bench: &Bench, root: &Path) -> Result<u64> {
+    if let Ok(mut dump) = bench.lab.tools.program("dump.erofs") {
+        let text = disk::run(dump.args(["-e", "--path=/usr/libexec/kubernetes/kubernetes"]).arg(root))?;
+        let extents = extents(&text);
+        return extents
+            .get(extents.len() / 2)
+            .map(|byte| byte / 4096)
+            .context("reading the extents of the Kubernetes program");
+    }
+    let hashoff: u64 = bench.lab.release.hashoff()?.parse().context("reading the hash offset")?;
+    Ok(hashoff / 4096 * 7 / 10)
+}
+
+/// Where the extents that dump.erofs prints begin on the disk: `  0:  0..  10 |  10 :  4096.. 8192 |  4096`.
+fn extents(text: &str) -> Vec<u64> {
+    let begin = |line: &str| line.split_once('|')?.1.split_once(':')?.1.split_once("..")?.0.trim().parse().ok();
+    text.lines().filter_map(begin).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn extents_are_read() {
+        let text = " Ext:   logical offset   |  length :     physical offset    |  length\n   0:        0..  130167 |  130167 :  116363264.. 116428800 |   65536\n";
+        assert_eq!(super::extents(text), [116_363_264]);
+    }
 }

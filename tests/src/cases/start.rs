@@ -10,12 +10,13 @@ use std::time::Duration;
 
 /// On the console once the configuration was applied. PID 1 pads a unit's title to 28 characters and says what became of it.
 pub const SETTINGS_ARE_DONE: &str = "Settings                     done";
-/// On the console once SSH answers.
-pub const SSH_IS_UP: &str = "Login by SSH                 ready";
 /// On the console once the API server is ready.
 pub const API_IS_UP: &str = "Kubernetes: API server       ready";
-/// On the console once the node is Ready.
-pub const NODE_IS_READY: &str = "Kubernetes: node Ready       done";
+/// On the console once the node is Ready: PID 1's line or the banner's. A getty that starts flushes its terminal, and with it lines
+/// of others, so no single line can be relied on.
+pub const NODE_IS_READY: [&str; 2] = ["Kubernetes: node Ready       done", "Kubernetes node Ready"];
+/// On the console once SSH answers, or is about to.
+pub const SSH_IS_UP: [&str; 3] = ["Login by SSH                 ready", "ssh skerry@", " login: "];
 
 /// How long a boot to a login may take by TCG on a busy computer.
 pub const TO_LOGIN: Duration = seconds(120);
@@ -77,7 +78,7 @@ pub fn to_login(bench: &Bench, request: &Request) -> Result<Machine> {
 pub fn log_in(bench: &Bench, machine: &mut Machine, from: usize) -> Result<()> {
     machine
         .serial
-        .wait_any(&[SSH_IS_UP], from, TO_LOGIN)
+        .wait_any(&SSH_IS_UP, from, TO_LOGIN)
         .context("waiting for a login by SSH")?;
     machine.forget_login();
     machine.ssh(&bench.lab).map(drop)
@@ -86,7 +87,7 @@ pub fn log_in(bench: &Bench, machine: &mut Machine, from: usize) -> Result<()> {
 /// Starts a machine and waits until the console says that the node is Ready; then logs in.
 pub fn to_ready(bench: &Bench, request: &Request) -> Result<(Machine, Found)> {
     let mut machine = bench.lab.start(request)?;
-    let ready = machine.wait(NODE_IS_READY, TO_READY);
+    let ready = machine.serial.wait_any(&NODE_IS_READY, 0, TO_READY);
     if ready.is_err() {
         machine.keep_logs(&bench.lab);
     }

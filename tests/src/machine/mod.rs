@@ -212,7 +212,16 @@ impl Lab {
         let net = &request.network;
         let mut command = self.tools.qemu()?;
         command
-            .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-smp", "2"])
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-display",
+                "none",
+                "-machine",
+                "q35,sata=off",
+                "-smp",
+                "2",
+            ])
             .args(self.accel.arguments());
         command.args(["-m", &request.memory.to_string()]);
         command.args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"]);
