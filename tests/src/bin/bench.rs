@@ -29,9 +29,8 @@ fn main() -> ExitCode {
 fn run(rounds: usize, nodes: usize) -> Result<Vec<Row>> {
     let lab = Lab::open()?;
     let hello = release::hello()?;
-    let built = step::run("fake", &mut tiers::fake(), |line| println!("  {line}"))?;
-    anyhow::ensure!(built.well, "building the stand-in program:\n{}", built.last_lines(20));
-    let bench = Bench::new(lab, hello, tiers::fake_path());
+    let fake = tiers::make_fake(|line| println!("  {line}"))?;
+    let bench = Bench::new(lab, hello, fake);
     println!(
         "PID 1's start → DHCP lease + sshd + first service, {rounds} rounds in turns ({:?}):",
         bench.lab.accel

@@ -2,6 +2,8 @@
 
 use crate::machine::release;
 use crate::machine::tools::on_path;
+use crate::suite::step;
+use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -111,12 +113,14 @@ pub fn images(arguments: &[&str]) -> Command {
     command
 }
 
-/// The static build of the stand-in program for the fault tests.
-pub fn fake() -> Command {
+/// Builds the stand-in program for the fault tests, static, and says where it lies; `SKERRY_FAKE` names one that is there already.
+pub fn make_fake(tell: impl FnMut(&str)) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("SKERRY_FAKE") {
+        return Ok(PathBuf::from(path));
+    }
     let mut command = release::cargo();
     command.args([
         "build",
-        "--quiet",
         "--profile",
         "tool",
         "-p",
@@ -127,10 +131,7 @@ pub fn fake() -> Command {
         "x86_64-unknown-linux-gnu",
     ]);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    command
-}
-
-/// Where that build lies.
-pub fn fake_path() -> PathBuf {
-    release::target().join("x86_64-unknown-linux-gnu/tool/fake")
+    let built = step::run("fake", &mut command, tell)?;
+    anyhow::ensure!(built.well, "building the stand-in program:\n{}", built.last_lines(20));
+    Ok(release::target().join("x86_64-unknown-linux-gnu/tool/fake"))
 }
