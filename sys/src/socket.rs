@@ -64,7 +64,14 @@ pub fn accept(listener: impl AsFd) -> Option<(OwnedFd, Peer)> {
     let (fd, _) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).ok()?;
     // Not by rustix: a peer outside our pid namespace has the number 0, which its type cannot hold.
     let peer = nix::sys::socket::getsockopt(&fd, nix::sys::socket::sockopt::PeerCredentials).ok()?;
-    Some((fd, Peer { pid: u32::try_from(peer.pid()).unwrap_or(0), uid: peer.uid(), gid: peer.gid() }))
+    Some((
+        fd,
+        Peer {
+            pid: u32::try_from(peer.pid()).unwrap_or(0),
+            uid: peer.uid(),
+            gid: peer.gid(),
+        },
+    ))
 }
 
 /// A connected pair that keeps messages apart; neither side blocks or survives an exec.
