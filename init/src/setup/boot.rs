@@ -78,6 +78,13 @@ fn services(config: &Config) -> Vec<Unit> {
         },
         ..helper("clock-save", "The clock's floor for the next boot", &["clock", "save"]).after(&["clock"])
     }));
+    units.push(quiet(Unit {
+        kind: Kind::OneShot {
+            retry: false,
+            every: Some(Duration::from_secs(60)),
+        },
+        ..helper("disk-guard", "Room on the disk for the datastore", &["storage", "guard"]).after(&["clock"])
+    }));
     if authorized::any_remote(config) {
         units.push(Unit {
             kind: Kind::OneShot { retry: true, every: None },

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
 fn dispatch(args: &[String]) -> Result<()> {
     let (verb, rest) = args.split_first().context("reading the arguments: no sub-command given")?;
     match verb.as_str() {
+        "storage" if rest == ["guard"] => storage::guard(),
         "storage" => storage::run(),
         "plan" => plan::run(rest),
         "apply" => apply::run(rest),

@@ -48,6 +48,16 @@ pub fn run() -> Result<()> {
     report.write().context("writing the report of this step")
 }
 
+/// Run every minute: a disk that became full while the machine runs gets the reserve back, so that the datastore can write.
+pub fn guard() -> Result<()> {
+    let console = Console::open();
+    tell(
+        &reserve::give_up_if_needed(&|line: &str| console.line(&format!("storage: {line}"))),
+        |line| console.line(&format!("storage: {line}")),
+    );
+    Ok(())
+}
+
 fn tell(lines: &[String], say: impl Fn(&str)) {
     for line in lines {
         say(line);
