@@ -64,83 +64,89 @@ const fn torture(name: &'static str, seconds: u32, what: &'static str, run: fn(&
 pub const TABLE: &[Case] = &[
     always(
         "verity-wrong-hash",
-        15,
+        12,
         "a wrong root hash is refused before the root is used, and says so",
         root::wrong_hash,
     ),
     always(
         "first-login",
-        30,
+        35,
         "status, services, logs, sudo and both user names, as a new user tries them",
         none::first_login,
     ),
-    always("power", 75, "reboot and poweroff from inside, and the power button", none::power),
+    always("power", 55, "reboot and poweroff from inside, and the power button", none::power),
     always(
         "verity-damage",
-        30,
+        25,
         "a damaged root block is an I/O error, never wrong bytes",
         root::damage,
     ),
-    always("watchdog", 90, "a stopped PID 1 is reset by the hardware watchdog", none::watchdog),
+    always("watchdog", 50, "a stopped PID 1 is reset by the hardware watchdog", none::watchdog),
     always(
         "last-good",
-        80,
+        45,
         "a bad edit boots the last good configuration, and says so",
         none::last_good,
     ),
     always(
         "hanging-plan",
-        50,
+        45,
         "a configuration that cannot be read to its end does not hold up the boot",
         none::hanging_plan,
     ),
     always(
         "disk-full",
-        60,
+        50,
         "a data disk filled to the last byte still boots to a login and says what is wrong",
         disks::full,
     ),
     always(
         "disk-read-only",
-        30,
+        20,
         "a data disk that cannot be written still boots to a login and says so",
         disks::read_only,
     ),
     always(
         "faults",
-        60,
+        75,
         "crash loops, deafness, orphans and a fork bomb: PID 1 stays up and says what is wrong",
         faults::faults,
     ),
     always(
         "broken-configs",
-        240,
+        150,
         "eight broken configurations come up to a login, with what was good in them",
         broken::logins,
     ),
-    always("full-config", 160, "every k3OS key takes effect, and the node is Ready", node::full),
+    always("full-config", 120, "every k3OS key takes effect, and the node is Ready", node::full),
     always(
         "second-boot",
-        200,
+        130,
         "after a power cut: same CA, state kept, pod back; DNS, a Service, containerd restarted",
         node::second_boot,
     ),
     always(
         "address-changed",
-        90,
+        65,
         "the machine's address changed: Ready, and the certificate is right",
         node::address_changed,
     ),
     always(
+        "disk-full-node",
+        85,
+        "a full data disk of a node that was Ready: Ready again, and the datastore is written",
+        disks::full_node,
+    ),
+    always(
         "clock-later",
-        200,
+        120,
         "300 and 400 days later: certificates renewed, Ready",
         node::clock_later,
     ),
-    always("live", 100, "without a data disk: Ready, in memory", node::live),
+    always("live", 65, "without a data disk: Ready, in memory", node::live),
     always(
         "broken-to-ready",
-        190,
+        120,
         "two broken configurations come up to Ready",
         broken::clusters,
     ),
@@ -216,6 +222,6 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), TABLE.len());
         let sum: u32 = TABLE.iter().filter(|c| c.when == When::Always).map(|c| c.seconds).sum();
-        assert!(sum <= 30 * 60, "the machine tests take {sum} s; make one of them torture");
+        assert!(sum <= 22 * 60, "the machine tests take {sum} s; make one of them torture");
     }
 }

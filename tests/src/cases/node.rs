@@ -69,7 +69,12 @@ pub fn full(bench: &Bench, checks: &mut Checks) -> Result<()> {
         checks.probe(machine.ssh(&bench.lab)?, &READY, seconds(240))?;
         checks.probe(machine.ssh(&bench.lab)?, &HELLO, seconds(240))?;
         checks.that("the password is good at the console", console_login(machine));
-        switch_off(bench, machine)
+        if checks.failed.is_empty() {
+            let disk = data.clone();
+            cut_when_ready(bench, machine)?;
+            bench.ready.get_or_init(|| disk);
+        }
+        Ok(())
     })
 }
 
@@ -258,7 +263,7 @@ fn console_login(machine: &mut Machine) -> Result<()> {
 }
 
 /// A copy of the data disk of a node that was Ready, ran a pod, and then lost its power.
-fn ready_disk(bench: &Bench, name: &str) -> Result<PathBuf> {
+pub fn ready_disk(bench: &Bench, name: &str) -> Result<PathBuf> {
     let made = match bench.ready.get() {
         Some(disk) => disk.clone(),
         None => make_ready_disk(bench)?,
@@ -283,13 +288,19 @@ fn make_ready_disk(bench: &Bench) -> Result<PathBuf> {
         machine.keep_logs(&bench.lab);
         return Err(e.context("waiting for the first pod"));
     }
+    cut_when_ready(bench, &mut machine)?;
+    drop(machine);
+    Ok(bench.ready.get_or_init(|| disk).clone())
+}
+
+/// Writes down what must be kept, and cuts the power of a node that is Ready.
+fn cut_when_ready(bench: &Bench, machine: &mut Machine) -> Result<()> {
     machine.root(&bench.lab, "kubectl create configmap kept --from-literal=word=kept")?;
     let kept = machine.root(&bench.lab, KEPT)?;
     #[allow(clippy::disallowed_methods, reason = "a note between two boots of one test run")]
-    std::fs::write(machine.dir.join("kept"), kept).context("writing down what must be kept")?;
+    std::fs::write(bench.lab.artifacts.join("kept"), kept).context("writing down what must be kept")?;
     machine.cut();
-    drop(machine);
-    Ok(bench.ready.get_or_init(|| disk).clone())
+    Ok(())
 }
 
 /// The pod's manifest, as it stands under `content: |` in the fixture.
@@ -302,7 +313,7 @@ fn manifest(fixture: &str) -> Option<String> {
 
 pub fn second_boot(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let data = ready_disk(bench, "second-boot")?;
-    let kept = std::fs::read_to_string(bench.lab.folder("ready-disk")?.join("kept")).context("reading what must be kept")?;
+    let kept = std::fs::read_to_string(bench.lab.artifacts.join("kept")).context("reading what must be kept")?;
     let (machine, _) = to_ready(bench, &node_machine("second-boot", Some(&data)))?;
     with_machine(bench, checks, machine, |machine, checks| {
         checks.probe(machine.ssh(&bench.lab)?, &READY, seconds(240))?;

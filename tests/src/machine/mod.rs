@@ -38,6 +38,12 @@ use tools::Tools;
 /// The hardware address of the first network card.
 pub const MAC: &str = "52:54:00:53:4b:01";
 
+/// A limit for a slow or busy computer: `SKERRY_PATIENCE=3` makes each three times as long.
+pub fn patient(within: Duration) -> Duration {
+    let factor = std::env::var("SKERRY_PATIENCE").ok().and_then(|f| f.parse().ok());
+    within * factor.filter(|f| (1..=100).contains(f)).unwrap_or(1)
+}
+
 /// What every machine of a run shares.
 #[derive(Debug)]
 pub struct Lab {
@@ -178,7 +184,7 @@ impl Lab {
         drop(command); // and with it our copies of QEMU's ends
         let keyboard = console.try_clone().context("copying the console line")?;
         let serial = Serial::read(console, &dir.join("serial.log"), started)?;
-        let over = limit(child.clone(), request.limit);
+        let over = limit(child.clone(), patient(request.limit));
         let qemu_said = || format!("starting QEMU: {}", fs::read_to_string(&log).unwrap_or_default().trim());
         let mut qmp = Qmp::open(control).with_context(qemu_said)?;
         let table = qmp.monitor("info usernet")?;
@@ -353,6 +359,7 @@ impl Machine {
 
     /// Waits until the machine has switched itself off.
     pub fn wait_end(&mut self, within: Duration) -> Result<()> {
+        let within = patient(within);
         if !self.serial.wait_end(within) {
             bail!(
                 "waiting for the machine to end: {} s went by; last lines:\n{}",

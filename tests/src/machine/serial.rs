@@ -87,6 +87,7 @@ impl Serial {
 
     /// Waits until one of `patterns` stands in what came after `from`.
     pub fn wait_any(&self, patterns: &[&str], from: usize, within: Duration) -> Result<Found> {
+        let within = super::patient(within);
         let until = Instant::now() + within;
         let mut state = self.lock();
         let mut scanned = from;

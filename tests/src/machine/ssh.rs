@@ -90,7 +90,7 @@ impl Ssh {
             user.to_owned(),
             "127.0.0.1".into(),
         ]);
-        let until = Instant::now() + within;
+        let until = Instant::now() + super::patient(within);
         loop {
             let _ = fs::remove_file(&control); // left by a machine that was cut off
             match Self::attempt(tools, dir, &program, &options, until.saturating_duration_since(Instant::now())) {
@@ -151,7 +151,7 @@ impl Ssh {
         let mut command = Command::new("timeout");
         command
             .arg("--kill-after=5")
-            .arg(within.as_secs().max(1).to_string())
+            .arg(super::patient(within).as_secs().max(1).to_string())
             .args(&self.program)
             .args(&self.options)
             .arg(shell);
