@@ -68,7 +68,7 @@ pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<St
     let kernel = kernel::obtain(cache, &mirror, &tools, flavour, &taken)?;
     let toolchain = Toolchain::find(cache, checkout)?;
     let go = go::build(cache, &toolchain, checkout)?;
-    let rust = rust::build(cache, &toolchain, checkout)?;
+    let rust = rust::build(cache, &toolchain)?;
     let version = |family: &str| go.versions.get(family).cloned().unwrap_or_default();
     let release = Release {
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -5,7 +5,7 @@ use crate::run;
 use crate::toolchain::Toolchain;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -18,38 +18,64 @@ pub const PROGRAMS: &[(&str, &str, &str)] = &[
     ("skerry-cli", "skerry", "usr/bin/skerry"),
 ];
 
+/// How a program is built: those that stay in memory are made small, the others are made soon.
+struct Way {
+    profile: &'static str,
+    programs: &'static [(&'static str, &'static str)],
+    /// A program at a fixed address needs no relocation, so that more of it stays shared and clean.
+    at_fixed_address: bool,
+}
+
+const WAYS: &[Way] = &[
+    Way {
+        profile: "resident",
+        programs: &[("skerry-init", "init"), ("skerry-network", "netd")],
+        at_fixed_address: true,
+    },
+    Way {
+        profile: "release",
+        programs: &[
+            ("skerry-init", "setup"),
+            ("skerry-fetch", "fetch"),
+            ("skerry-cli", "skerry"),
+            ("skerry-images", "pause"),
+        ],
+        at_fixed_address: false,
+    },
+];
+
 /// Builds the programs of the image and `pause`; cargo itself knows what is up to date.
-pub fn build(cache: &Cache, toolchain: &Toolchain, checkout: &Path) -> Result<BTreeMap<String, PathBuf>> {
+pub fn build(cache: &Cache, toolchain: &Toolchain) -> Result<BTreeMap<String, PathBuf>> {
     let target = toolchain.target();
-    let mut arguments = vec!["build", "--release", "--target", TARGET];
-    let wanted: Vec<(&str, &str)> = PROGRAMS
-        .iter()
-        .map(|(package, program, _)| (*package, *program))
-        .chain([("skerry-images", "pause")])
-        .collect();
-    for (package, program) in &wanted {
-        arguments.extend(["-p", package, "--bin", program]);
-    }
-    let mut cargo = toolchain.cargo(&arguments);
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(checkout).join("\u{1f}"));
-    run::logged("building our Rust programs", &mut cargo, &cache.log("rust"))?;
     let mut programs = BTreeMap::new();
-    for (_, program) in wanted {
-        let path = target.join(TARGET).join("release").join(program);
-        if !is_static(&std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?) {
-            bail!("checking {}: it asks for a dynamic loader, but must be static", path.display());
+    for way in WAYS {
+        let mut arguments = vec!["build", "--profile", way.profile, "--target", TARGET];
+        for (package, program) in way.programs {
+            arguments.extend(["-p", package, "--bin", program]);
         }
-        programs.insert(program.to_owned(), path);
+        let mut flags = flags();
+        if way.at_fixed_address {
+            flags.push("-Crelocation-model=static".to_owned());
+        }
+        let mut cargo = toolchain.cargo(&arguments);
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+        let doing = format!("building our Rust programs ({})", way.profile);
+        run::logged(&doing, &mut cargo, &cache.log(&format!("rust-{}", way.profile)))?;
+        for (_, program) in way.programs {
+            let path = target.join(TARGET).join(way.profile).join(program);
+            if !is_static(&std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?) {
+                bail!("checking {}: it asks for a dynamic loader, but must be static", path.display());
+            }
+            programs.insert((*program).to_owned(), path);
+        }
     }
     Ok(programs)
 }
 
-/// Static, with the folders of this machine replaced by fixed names.
-fn flags(checkout: &Path) -> Vec<String> {
-    let mut flags = vec![
-        "-Ctarget-feature=+crt-static".to_owned(),
-        format!("--remap-path-prefix={}=/skerry", checkout.display()),
-    ];
+/// Static, with cargo's home replaced by a fixed name. The checkout needs none: its crates are compiled by relative paths, and
+/// a flag that names it would have every dependency compiled anew for each checkout.
+fn flags() -> Vec<String> {
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     let home = std::env::var("CARGO_HOME")
         .ok()
         .or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.cargo")));

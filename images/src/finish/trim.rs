@@ -85,7 +85,10 @@ const GONE: &[(&str, &str)] = &[
     ("usr/lib/systemd/*", "PID 1 is ours"),
     ("usr/lib/sysusers.d", "users are in a table"),
     ("usr/lib/tmpfiles.d", "folders are in a table"),
-    ("usr/lib/udev/rules.d/80-net-setup-link.rules", "network interfaces keep the kernel's names"),
+    (
+        "usr/lib/udev/rules.d/80-net-setup-link.rules",
+        "network interfaces keep the kernel's names",
+    ),
     ("usr/lib/udev/hwdb.d", "10 MB of names for people; no rule of ours reads them"),
     ("usr/lib/valgrind", "no debugger"),
     ("usr/lib/x86_64-linux-gnu/libapt*", "no package manager"),
