@@ -76,7 +76,8 @@ pub const ENTRIES: &[Entry] = &[
         dir: "/var/lib/kubelet/pki",
         file: "kubelet.crt",
         key: Some("kubelet.key"),
-        server: true,
+        // kubelet signs it itself, for its host name only; whoever asks kubelet does not look at it.
+        server: false,
         made_by_holder: true,
         holders: &["kubelet"],
     },
@@ -115,8 +116,6 @@ pub struct Wanted {
     pub now: i64,
     /// Names and addresses that the API server's certificate must hold.
     pub names: Vec<String>,
-    /// The node's address.
-    pub address: String,
     /// The node's name.
     pub node_name: String,
 }
@@ -158,12 +157,8 @@ fn reason(entry: &Entry, seen: &Seen, wanted: &Wanted) -> Option<String> {
         return Some(format!("it ends in {} days", left / DAY));
     }
     if entry.server {
-        let own = [wanted.address.clone()];
-        let names: &[String] = if entry.made_by_holder { &own } else { &wanted.names };
-        if let Some(name) = names
-            .iter()
-            .find(|n| !n.is_empty() && !certificate.names.iter().any(|c| c.eq_ignore_ascii_case(n)))
-        {
+        let named = |n: &&String| n.is_empty() || certificate.names.iter().any(|c| c.eq_ignore_ascii_case(n));
+        if let Some(name) = wanted.names.iter().find(|n| !named(n)) {
             return Some(format!("it does not name {name}"));
         }
     }
@@ -196,7 +191,6 @@ mod tests {
         Wanted {
             now: BORN + days * DAY,
             names,
-            address: "10.0.2.15".into(),
             node_name: "skerry-1".into(),
         }
     }
@@ -246,17 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn a_new_address_needs_serving_certificates_only() {
+    fn a_new_address_needs_the_api_servers_certificate_only() {
         let mut w = wanted(1);
-        w.address = "192.168.1.5".into();
         w.names.push("192.168.1.5".into());
         let found = reissue(&issued(0), &w);
-        assert_eq!(
-            found.iter().map(|r| r.entry.name).collect::<Vec<_>>(),
-            ["apiserver", "kubelet-serving"]
-        );
+        assert_eq!(found.iter().map(|r| r.entry.name).collect::<Vec<_>>(), ["apiserver"]);
         assert_eq!(found[0].why, "it does not name 192.168.1.5");
-        assert_eq!(holders(&found), ["kube-apiserver", "kubelet"]);
+        assert_eq!(holders(&found), ["kube-apiserver"]);
     }
 
     #[test]

@@ -79,7 +79,8 @@ pub fn apply(objects: &[Value]) -> Result<()> {
 
 /// Sends changes in one process, one connection. All are tried; the first that was refused is the error.
 pub fn send(patches: &[Patch]) -> Result<()> {
-    let dir = format!("{RUN}/patches");
+    // Two steps may be at it at the same time.
+    let dir = format!("{RUN}/patches.{}", std::process::id());
     file::make_dir(&dir, 0o700)?;
     let identity = identity(Who::Admin)?;
     let mut config = String::new();

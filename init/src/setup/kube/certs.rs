@@ -69,7 +69,6 @@ pub fn renew(m: &Machine, addresses: &Addresses) -> Result<()> {
     let wanted = Wanted {
         now,
         names: names.clone(),
-        address: addresses.node.to_string(),
         node_name: m.settings.node_name.clone(),
     };
     let complete = Path::new(COMPLETE).exists();
