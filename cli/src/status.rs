@@ -100,8 +100,13 @@ fn page(machine: &Machine, units: &[UnitStatus], f: &Facts) -> String {
             (other, None) => other.to_owned(),
         }
     );
-    if machine.plan != "config" {
-        let _ = writeln!(out, "  config     the {} plan runs, not the present configuration", machine.plan);
+    // PID 1 knows that it fell back; `setup plan` knows that it chose the last good configuration by itself.
+    let plan = match (machine.plan.as_str(), f.node.get("plan").and_then(Value::as_str)) {
+        ("config", Some(chosen)) => chosen,
+        (plan, _) => plan,
+    };
+    if plan != "config" {
+        let _ = writeln!(out, "  config     the {plan} plan runs, not the present configuration");
     }
     for link in f.network.as_array().into_iter().flatten() {
         let addresses: Vec<String> = link

@@ -3,7 +3,10 @@
     unsafe_code,
     reason = "AF_PACKET addresses and socket filters have no safe wrapper in rustix or nix"
 )]
-#![allow(clippy::cast_possible_truncation, reason = "the kernel's constants and the sizes of its structs, all small")]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "the kernel's constants and the sizes of its structs, all small"
+)]
 
 use crate::{Doing, Result};
 use nix::libc;

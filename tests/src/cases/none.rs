@@ -217,7 +217,9 @@ pub fn hanging_plan(bench: &Bench, checks: &mut Checks) -> Result<()> {
             )],
             seconds(30),
         )?;
-        let status = machine.typed(&bench.lab, "skerry status; skerry logs plan; sudo cat /run/skerry/problems.json")?.out;
+        let status = machine
+            .typed(&bench.lab, "skerry status; skerry logs plan; sudo cat /run/skerry/problems.json")?
+            .out;
         checks.is("it is named", status.contains("00-pipe") || status.contains("last-good"), &status);
         Ok(())
     })
