@@ -20,6 +20,7 @@ pub fn system(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], 
     let mut items = vec![
         cluster_binding("kubeadm:cluster-admins", "cluster-admin", "kubeadm:cluster-admins"),
         cluster_binding("skerry:kube-proxy", "system:node-proxier", NODES),
+        kubelet_client(),
     ];
     items.extend(joining(s, facts, address, names, token, ca_pem));
     ours(items)
@@ -137,6 +138,16 @@ fn binding(namespace: &str, name: &str, groups: &[&str]) -> Value {
         "metadata": { "name": name, "namespace": namespace },
         "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": name },
         "subjects": subjects,
+    })
+}
+
+/// The API server's own rights at kubelets (logs, exec): without them `kubectl logs` is refused.
+fn kubelet_client() -> Value {
+    json!({
+        "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding",
+        "metadata": { "name": "skerry:kubelet-client" },
+        "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": "system:kubelet-api-admin" },
+        "subjects": [{ "apiGroup": RBAC, "kind": "User", "name": "kube-apiserver-kubelet-client" }],
     })
 }
 

@@ -39,7 +39,10 @@ fn main() -> ExitCode {
 fn dispatch(args: &[String]) -> Result<()> {
     let (verb, rest) = args.split_first().context("reading the arguments: no sub-command given")?;
     match verb.as_str() {
-        "storage" if rest == ["guard"] => storage::guard(),
+        "storage" if rest == ["guard"] => {
+            storage::guard();
+            Ok(())
+        }
         "storage" => storage::run(),
         "plan" => plan::run(rest),
         "apply" => apply::run(rest),

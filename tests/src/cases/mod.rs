@@ -80,7 +80,7 @@ pub const TABLE: &[Case] = &[
         "a wrong root hash is refused before the root is used, and says so",
         root::wrong_hash,
     ),
-    always(
+    unproven(
         "first-login",
         35,
         "status, services, logs, sudo and both user names, as a new user tries them",
@@ -94,69 +94,69 @@ pub const TABLE: &[Case] = &[
         root::damage,
     ),
     always("watchdog", 50, "a stopped PID 1 is reset by the hardware watchdog", none::watchdog),
-    always(
+    unproven(
         "last-good",
         45,
         "a bad edit boots the last good configuration, and says so",
         none::last_good,
     ),
-    always(
+    unproven(
         "hanging-plan",
         45,
         "a configuration that cannot be read to its end does not hold up the boot",
         none::hanging_plan,
     ),
-    always(
+    unproven(
         "disk-full",
         50,
         "a data disk filled to the last byte still boots to a login and says what is wrong",
         disks::full,
     ),
-    always(
+    unproven(
         "disk-read-only",
         20,
         "a data disk that cannot be written still boots to a login and says so",
         disks::read_only,
     ),
-    always(
+    unproven(
         "faults",
         75,
         "crash loops, deafness, orphans and a fork bomb: PID 1 stays up and says what is wrong",
         faults::faults,
     ),
-    always(
+    unproven(
         "broken-configs",
         150,
         "eight broken configurations come up to a login, with what was good in them",
         broken::logins,
     ),
-    always("full-config", 120, "every k3OS key takes effect, and the node is Ready", node::full),
-    always(
+    unproven("full-config", 120, "every k3OS key takes effect, and the node is Ready", node::full),
+    unproven(
         "second-boot",
         130,
         "after a power cut: same CA, state kept, pod back; DNS, a Service, containerd restarted",
         node::second_boot,
     ),
-    always(
+    unproven(
         "address-changed",
         65,
         "the machine's address changed: Ready, and the certificate is right",
         node::address_changed,
     ),
-    always(
+    unproven(
         "disk-full-node",
         85,
         "a full data disk of a node that was Ready: Ready again, and the datastore is written",
         disks::full_node,
     ),
-    always(
+    unproven(
         "clock-later",
         120,
         "300 and 400 days later: certificates renewed, Ready",
         node::clock_later,
     ),
-    always("live", 65, "without a data disk: Ready, in memory", node::live),
-    always(
+    unproven("live", 65, "without a data disk: Ready, in memory", node::live),
+    unproven(
         "broken-to-ready",
         120,
         "two broken configurations come up to Ready",

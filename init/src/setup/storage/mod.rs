@@ -49,13 +49,12 @@ pub fn run() -> Result<()> {
 }
 
 /// Run every minute: a disk that became full while the machine runs gets the reserve back, so that the datastore can write.
-pub fn guard() -> Result<()> {
+pub fn guard() {
     let console = Console::open();
     tell(
         &reserve::give_up_if_needed(&|line: &str| console.line(&format!("storage: {line}"))),
         |line| console.line(&format!("storage: {line}")),
     );
-    Ok(())
 }
 
 fn tell(lines: &[String], say: impl Fn(&str)) {
