@@ -1,4 +1,5 @@
 //! The plans, as a person would read them. `UPDATE=1 cargo test -p skerry-distribution` writes them anew, to be reviewed as code.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use skerry_config::types::{Config, Distribution, Secret, WriteFile};
 use skerry_control::unit;
