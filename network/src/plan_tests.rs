@@ -142,7 +142,7 @@ fn by_default_wired_devices_go_up_and_a_lease_is_put_on() {
 #[test]
 fn a_static_interface_in_full() {
     let network = r#"{"version":2,"ethernets":{"eth1":{"addresses":["192.0.2.10/24","2001:db8::10/64"],"gateway4":"192.0.2.1","accept-ra":false,
-        "accept_ra":false,"mtu":9000,"macaddress":"02:aa:00:00:00:01",
+        "mtu":9000,"macaddress":"02:aa:00:00:00:01",
         "routes":[{"to":"default","via":"2001:db8::1"},{"to":"10.0.0.0/8","via":"192.0.2.254","metric":7}]}}}"#;
     assert_eq!(
         words(&machine(), network, &BTreeMap::new()),
