@@ -52,11 +52,14 @@ pub mod block;
 pub mod cgroup;
 pub mod event;
 pub mod file;
+#[cfg(feature = "gpt")]
+pub mod gpt;
 pub mod kmsg;
 pub mod machine;
 pub mod module;
 pub mod mount;
 pub mod packet;
+pub mod partition;
 pub mod process;
 pub mod socket;
 pub mod tree;
