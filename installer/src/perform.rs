@@ -1,0 +1,310 @@
+//! Does a plan: checks all that goes in, writes step by step, flushes, and reads everything back.
+
+use crate::content::{Content, Digest, Extent};
+use crate::device::Device;
+use crate::ext4::{self, Made};
+use crate::map::Range;
+use crate::plan::Plan;
+use crate::record::Memory;
+use crate::step::Step;
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest as _, Sha256};
+use skerry_sys::gpt::{self, SECTOR};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+/// How a plan is done.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Everything is read back and compared.
+    pub read_back: bool,
+    /// A folder for the data file system while it is made: about 50 MiB.
+    pub temporary: PathBuf,
+    /// How many bytes are written at once.
+    pub chunk: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            read_back: true,
+            temporary: std::env::temp_dir(),
+            chunk: 1 << 20,
+        }
+    }
+}
+
+/// What is going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The release is checked; nothing is written yet.
+    Check,
+    /// A step is written.
+    Write,
+    /// What a step wrote is read back.
+    ReadBack,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// What is going on.
+    pub phase: Phase,
+    /// The step's number, from 0.
+    pub step: usize,
+    /// The step.
+    pub what: &'a Step,
+    /// How many bytes of all that is to be checked, written and read back are done.
+    pub done: u64,
+    /// All of them.
+    pub total: u64,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Bytes written.
+    pub written: u64,
+    /// The SHA-256 of what each step wrote, in the order of its writes.
+    pub steps: Vec<Digest>,
+}
+
+/// Does a plan. An error before the first write leaves the device as it was; the message says so.
+pub fn perform(plan: &Plan, device: &mut dyn Device, options: &Options, tell: &mut dyn FnMut(Progress<'_>)) -> Result<Report> {
+    let untouched = "nothing was written";
+    ensure!(
+        device.bytes() == plan.disk_bytes,
+        "looking at the disk: it has {} bytes, and the plan is for one of {}: {untouched}",
+        device.bytes(),
+        plan.disk_bytes
+    );
+    rehearse(plan).context(untouched)?;
+    let made: Vec<Option<Made>> = plan
+        .steps
+        .iter()
+        .map(|step| match step {
+            Step::MakeExt4 { ext4, .. } => ext4::make(ext4, &options.temporary).map(Some),
+            _ => Ok(None),
+        })
+        .collect::<Result<_>>()
+        .context(untouched)?;
+    let mut work = Work {
+        options,
+        tell,
+        done: 0,
+        total: total(plan, &made, options),
+        at: None,
+    };
+    for (number, step) in plan.steps.iter().enumerate() {
+        work.at = Some((Phase::Check, number, step));
+        work.check(step).context(untouched)?;
+    }
+    let mut report = Report { written: 0, steps: vec![] };
+    for (number, (step, made)) in plan.steps.iter().zip(&made).enumerate() {
+        let doing = || format!("step {} of {}: {step}", number + 1, plan.steps.len());
+        work.at = Some((Phase::Write, number, step));
+        let (digest, bytes) = work.write(step, made.as_ref(), device).with_context(doing)?;
+        report.written += bytes;
+        if options.read_back {
+            work.at = Some((Phase::ReadBack, number, step));
+            device.forget().with_context(doing)?;
+            let found = work.read_back(step, made.as_ref(), device).with_context(doing)?;
+            ensure!(
+                found == digest,
+                "{}: read back, it is not what was written / try: another disk; this one loses data",
+                doing()
+            );
+        }
+        report.steps.push(digest);
+    }
+    Ok(report)
+}
+
+fn total(plan: &Plan, made: &[Option<Made>], options: &Options) -> u64 {
+    let written: u64 =
+        plan.steps.iter().map(Step::bytes).sum::<u64>() + made.iter().flatten().flat_map(|m| &m.ranges).map(|r| r.bytes).sum::<u64>();
+    let checked: u64 = files(plan).map(Content::bytes).sum();
+    checked + written * if options.read_back { 2 } else { 1 }
+}
+
+fn files(plan: &Plan) -> impl Iterator<Item = &Content> {
+    let extents = plan.steps.iter().flat_map(Step::groups).flatten();
+    extents.map(|e| &e.content).filter(|c| matches!(c, Content::File { .. }))
+}
+
+/// The table goes onto a disk of nothing first, and must come back: else it would be learnt with the old one gone.
+fn rehearse(plan: &Plan) -> Result<()> {
+    for step in &plan.steps {
+        let Step::WriteTable { copies, .. } = step else { continue };
+        let mut disk = Memory::new(plan.disk_bytes);
+        for extent in copies.iter().flatten() {
+            if let Content::Bytes(bytes) = &extent.content {
+                disk.write(extent.at, bytes).context("rehearsing the partition table")?;
+            }
+        }
+        let found = gpt::find(plan.disk_bytes / SECTOR, |at, into| disk.read(at, into));
+        let (primary, backup) = (found.primary?, found.backup?);
+        ensure!(primary == backup, "rehearsing the partition table: its copies differ");
+    }
+    Ok(())
+}
+
+struct Work<'a> {
+    options: &'a Options,
+    tell: &'a mut dyn FnMut(Progress<'_>),
+    done: u64,
+    total: u64,
+    at: Option<(Phase, usize, &'a Step)>,
+}
+
+impl Work<'_> {
+    fn tell(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        if let Some((phase, step, what)) = self.at {
+            (self.tell)(Progress {
+                phase,
+                step,
+                what,
+                done: self.done,
+                total: self.total,
+            });
+        }
+    }
+
+    /// Reads every file that a step needs, and compares its digest.
+    fn check(&mut self, step: &Step) -> Result<()> {
+        for extent in step.groups().into_iter().flatten() {
+            if matches!(extent.content, Content::File { .. }) {
+                self.pour(&extent.content, &mut |_, _| Ok(()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, step: &Step, made: Option<&Made>, device: &mut dyn Device) -> Result<(Digest, u64)> {
+        let mut hash = Sha256::new();
+        let mut written = 0;
+        for group in step.groups() {
+            for extent in group {
+                self.pour(&extent.content, &mut |from, bytes| {
+                    hash.update(bytes);
+                    written += bytes.len() as u64;
+                    device.write_at(extent.at + from, bytes).context("writing")
+                })?;
+            }
+            device.flush().context("flushing")?;
+        }
+        if let (Some(made), Step::MakeExt4 { place, .. }) = (made, step) {
+            for range in &made.ranges {
+                self.pour_range(&made.file, *range, &mut |from, bytes| {
+                    hash.update(bytes);
+                    written += bytes.len() as u64;
+                    device.write_at(place.at + from, bytes).context("writing")
+                })?;
+            }
+            device.flush().context("flushing")?;
+        }
+        Ok((Digest(hash.finalize().into()), written))
+    }
+
+    fn read_back(&mut self, step: &Step, made: Option<&Made>, device: &dyn Device) -> Result<Digest> {
+        let mut hash = Sha256::new();
+        let groups = step.groups();
+        let extents = groups.iter().flatten().map(|e| (e.at, e.content.bytes()));
+        let base = if let Step::MakeExt4 { place, .. } = step { place.at } else { 0 };
+        let ranges = made.iter().flat_map(|m| &m.ranges).map(|r| (base + r.at, r.bytes));
+        let mut buffer = vec![0; self.options.chunk];
+        for (at, length) in extents.chain(ranges) {
+            let mut from = 0;
+            while from < length {
+                let piece = buffer
+                    .get_mut(..usize::try_from(length - from).unwrap_or(usize::MAX).min(self.options.chunk))
+                    .unwrap_or_default();
+                device.read_at(at + from, piece).context("reading back")?;
+                hash.update(&*piece);
+                from += piece.len() as u64;
+                let read = piece.len();
+                self.tell(read);
+            }
+        }
+        Ok(Digest(hash.finalize().into()))
+    }
+
+    /// Hands out content in pieces, each with its offset. A file's digest is compared before its last piece is handed out: a file that
+    /// changed since it was checked is never written whole.
+    fn pour(&mut self, content: &Content, to: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+        match content {
+            Content::Bytes(bytes) => {
+                let mut at = 0;
+                for piece in bytes.chunks(self.options.chunk) {
+                    to(at, piece)?;
+                    at += piece.len() as u64;
+                    self.tell(piece.len());
+                }
+                Ok(())
+            }
+            Content::Zeros(length) => {
+                let zeros = vec![0; self.options.chunk];
+                let mut at = 0;
+                while at < *length {
+                    let piece = zeros
+                        .get(..usize::try_from(length - at).unwrap_or(usize::MAX).min(zeros.len()))
+                        .unwrap_or_default();
+                    to(at, piece)?;
+                    at += piece.len() as u64;
+                    self.tell(piece.len());
+                }
+                Ok(())
+            }
+            Content::File { path, bytes, sha256 } => {
+                let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+                let mut hash = Sha256::new();
+                let mut buffer = vec![0; self.options.chunk];
+                let mut at = 0;
+                while at < *bytes {
+                    let length = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(buffer.len());
+                    let piece = buffer.get_mut(..length).unwrap_or_default();
+                    file.read_exact(piece).with_context(|| format!("reading {}", path.display()))?;
+                    hash.update(&*piece);
+                    let is_last = at + length as u64 == *bytes;
+                    if is_last && hash.clone().finalize().as_slice() != sha256.0 {
+                        bail!(
+                            "checking {}: its SHA-256 is not the manifest's / try: copy the release again",
+                            path.display()
+                        );
+                    }
+                    to(at, piece)?;
+                    at += length as u64;
+                    self.tell(length);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn pour_range(&mut self, file: &File, range: Range, to: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+        let mut buffer = vec![0; self.options.chunk];
+        let mut at = 0;
+        while at < range.bytes {
+            let length = usize::try_from(range.bytes - at).unwrap_or(usize::MAX).min(buffer.len());
+            let piece = buffer.get_mut(..length).unwrap_or_default();
+            file.read_exact_at(piece, range.at + at).context("reading the data file system")?;
+            to(range.at + at, piece)?;
+            at += length as u64;
+            self.tell(length);
+        }
+        Ok(())
+    }
+}
+
+/// What stands in an extent's place on a device, for whoever compares.
+pub fn holds(device: &dyn Device, extent: &Extent) -> Result<bool> {
+    let Content::Bytes(expected) = &extent.content else {
+        bail!("comparing: only bytes in memory can be compared");
+    };
+    let mut found = vec![0; expected.len()];
+    device.read_at(extent.at, &mut found).context("comparing")?;
+    Ok(found == *expected)
+}
