@@ -1,12 +1,12 @@
 //! One question to PID 1, one answer.
 
 use anyhow::{Context, bail};
-use skerry_control::reply::{Machine, Reply, UnitStatus};
+use skerry_control::reply::{Machine, Reply, State, UnitStatus};
 use skerry_control::request::Request;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// PID 1 understood, and said no.
 #[derive(Debug)]
@@ -44,6 +44,26 @@ pub fn ask(request: &Request) -> anyhow::Result<Reply> {
 pub fn order(request: &Request) -> anyhow::Result<ExitCode> {
     ask(request)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How long `stop` watches; PID 1 kills what is deaf long before.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Stops a service, and returns when it has stopped.
+pub fn stop(service: String) -> anyhow::Result<ExitCode> {
+    ask(&Request::Stop(service.clone()))?;
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        let (_, units) = status()?;
+        if !units.iter().any(|u| u.name == service && u.state == State::Stopping) {
+            return Ok(ExitCode::SUCCESS);
+        }
+        std::thread::sleep(Duration::from_millis(50)); // the protocol answers questions; it tells nothing unasked
+    }
+    bail!(
+        "stopping {service}: it has not ended within {} s / see skerry logs {service}",
+        PATIENCE.as_secs()
+    )
 }
 
 /// Every unit, as PID 1 sees it.

@@ -4,6 +4,7 @@ mod broken;
 pub mod check;
 mod disks;
 mod faults;
+pub mod grub;
 mod node;
 mod none;
 mod root;
@@ -80,7 +81,7 @@ pub const TABLE: &[Case] = &[
         "a wrong root hash is refused before the root is used, and says so",
         root::wrong_hash,
     ),
-    unproven(
+    always(
         "first-login",
         35,
         "status, services, logs, sudo and both user names, as a new user tries them",
@@ -94,17 +95,17 @@ pub const TABLE: &[Case] = &[
         root::damage,
     ),
     always("watchdog", 50, "a stopped PID 1 is reset by the hardware watchdog", none::watchdog),
-    unproven(
+    always(
         "last-good",
         45,
         "a bad edit boots the last good configuration, and says so",
         none::last_good,
     ),
-    unproven(
-        "hanging-plan",
+    always(
+        "pipe-as-config",
         45,
-        "a configuration that cannot be read to its end does not hold up the boot",
-        none::hanging_plan,
+        "a pipe in the place of a configuration file does not hold up the boot, and is named",
+        none::pipe_as_config,
     ),
     unproven(
         "disk-full",
@@ -112,7 +113,7 @@ pub const TABLE: &[Case] = &[
         "a data disk filled to the last byte still boots to a login and says what is wrong",
         disks::full,
     ),
-    unproven(
+    always(
         "disk-read-only",
         20,
         "a data disk that cannot be written still boots to a login and says so",
