@@ -80,7 +80,7 @@ pub fn perform(plan: &Plan, device: &mut dyn Device, options: &Options, tell: &m
         device.bytes(),
         plan.disk_bytes
     );
-    rehearse(plan).context(untouched)?;
+    rehearse(plan, device).context(untouched)?;
     let made: Vec<Option<Made>> = plan
         .steps
         .iter()
@@ -134,12 +134,22 @@ fn files(plan: &Plan) -> impl Iterator<Item = &Content> {
     extents.map(|e| &e.content).filter(|c| matches!(c, Content::File { .. }))
 }
 
-/// The table goes onto a disk of nothing first, and must come back: else it would be learnt with the old one gone.
-fn rehearse(plan: &Plan) -> Result<()> {
-    for step in &plan.steps {
-        let Step::WriteTable { copies, .. } = step else { continue };
+/// The table goes first onto a copy that holds nothing but the old table, and must come back: else it would be learnt with the old one
+/// gone.
+fn rehearse(plan: &Plan, device: &dyn Device) -> Result<()> {
+    let copied = gpt::FIRST_USABLE * SECTOR;
+    for step in plan
+        .steps
+        .iter()
+        .filter(|s| matches!(s, Step::WriteTable { .. } | Step::ChangeTable { .. }))
+    {
         let mut disk = Memory::new(plan.disk_bytes);
-        for extent in copies.iter().flatten() {
+        for at in [0, plan.disk_bytes.saturating_sub(copied)] {
+            let mut old = vec![0; usize::try_from(copied)?];
+            device.read_at(at, &mut old).context("reading the old partition table")?;
+            disk.write(at, &old).context("rehearsing the partition table")?;
+        }
+        for extent in step.groups().into_iter().flatten() {
             if let Content::Bytes(bytes) = &extent.content {
                 disk.write(extent.at, bytes).context("rehearsing the partition table")?;
             }

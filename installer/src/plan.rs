@@ -8,7 +8,7 @@
 use crate::boot_slot;
 use crate::content::{Content, Extent};
 use crate::fat::{self, File, Volume};
-use crate::layout::{Arch, GROW, Layout, MIB, Medium, Part, Place, Refused, Request, SMALLEST_DATA, lay_out};
+use crate::layout::{Arch, Layout, MIB, Medium, Part, Place, Refused, Request, SMALLEST_DATA, lay_out};
 use crate::release::Release;
 use crate::step::{Ext4, FatFile, ShownPartition, Step};
 use crate::{bios, layout};
@@ -339,21 +339,8 @@ fn table_step(table: &Table) -> Result<Step> {
         extent(bytes.backup_at, &bytes.backup),
     ];
     let primary = vec![extent(2, &bytes.entries), extent(1, &bytes.primary)];
-    let partitions = table
-        .partitions
-        .iter()
-        .map(|p| ShownPartition {
-            number: p.number,
-            name: p.name.clone(),
-            place: Place {
-                at: p.first * SECTOR,
-                bytes: p.sectors() * SECTOR,
-            },
-            guid: p.guid.to_string(),
-        })
-        .collect();
     Ok(Step::WriteTable {
-        partitions,
+        partitions: ShownPartition::of(table),
         copies: [backup, primary],
     })
 }
@@ -370,11 +357,6 @@ pub fn boot_state(layout: &Layout, device: &dyn crate::device::Device) -> Result
         sector
     });
     Ok(Pair { zero, one })
-}
-
-/// Whether the table is that of an image whose first boot has not been yet.
-pub fn is_fresh_image(table: &Table) -> bool {
-    table.partition(Part::Data.number()).is_some_and(|p| p.attributes & GROW != 0)
 }
 
 /// Refuses a plan that was made for another disk.

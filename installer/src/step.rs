@@ -3,6 +3,7 @@
 use crate::content::{Content, Extent};
 use crate::layout::{Part, Place};
 use serde::Serialize;
+use skerry_sys::gpt::{Partition, SECTOR, Table};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -76,6 +77,16 @@ pub enum Step {
         #[serde(skip)]
         copies: [Vec<Extent>; 2],
     },
+    /// Both copies of the table of a disk that boots meanwhile, in the order that keeps it so.
+    ChangeTable {
+        /// What becomes of it.
+        what: String,
+        /// Its partitions, as they will be.
+        partitions: Vec<ShownPartition>,
+        /// What is written between two flushes.
+        #[serde(skip)]
+        groups: Vec<Vec<Extent>>,
+    },
     /// Sector 0, without which no firmware boots the disk. Always the last.
     MakeBootable {
         /// With code for a BIOS.
@@ -127,6 +138,22 @@ pub struct Ext4 {
     pub tree: Option<PathBuf>,
 }
 
+impl ShownPartition {
+    /// All partitions of a table.
+    pub fn of(table: &Table) -> Vec<Self> {
+        let shown = |p: &Partition| Self {
+            number: p.number,
+            name: p.name.clone(),
+            place: Place {
+                at: p.first * SECTOR,
+                bytes: p.sectors() * SECTOR,
+            },
+            guid: p.guid.to_string(),
+        };
+        table.partitions.iter().map(shown).collect()
+    }
+}
+
 impl Step {
     /// What is written, flush by flush; for [`Step::MakeExt4`] that is known only once it was made.
     pub fn groups(&self) -> Vec<Vec<&Extent>> {
@@ -145,6 +172,7 @@ impl Step {
             Self::EmbedBios { core } => vec![vec![core]],
             Self::MakeExt4 { .. } => vec![],
             Self::WriteTable { copies, .. } => copies.iter().map(|copy| copy.iter().collect()).collect(),
+            Self::ChangeTable { groups, .. } => groups.iter().map(|group| group.iter().collect()).collect(),
             Self::MakeBootable { sector, .. } => vec![vec![sector]],
         }
     }
@@ -200,6 +228,7 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
+            Self::ChangeTable { what, .. } => write!(f, "change the partition table: {what}"),
             Self::MakeBootable { bios: true, .. } => f.write_str("make it bootable, by BIOS and by UEFI: sector 0"),
             Self::MakeBootable { bios: false, .. } => f.write_str("make it bootable by UEFI: sector 0"),
         }

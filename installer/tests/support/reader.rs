@@ -31,10 +31,27 @@ fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
     bytes[at..at + length].iter().rev().fold(0, |n, b| (n << 8) | u64::from(*b))
 }
 
+/// By a table: thousands of tables are checked.
 pub fn crc32(bytes: &[u8]) -> u64 {
-    let crc = bytes.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |c, _| (c >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(c & 1)))
-    });
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut n = 0;
+        while n < 256 {
+            #[allow(clippy::cast_possible_truncation, reason = "below 256")]
+            let mut crc = n as u32;
+            let mut bit = 0;
+            while bit < 8 {
+                crc = (crc >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(crc & 1));
+                bit += 1;
+            }
+            table[n] = crc;
+            n += 1;
+        }
+        table
+    };
+    let crc = bytes
+        .iter()
+        .fold(!0u32, |crc, byte| (crc >> 8) ^ TABLE[((crc ^ u32::from(*byte)) & 0xFF) as usize]);
     u64::from(!crc)
 }
 
