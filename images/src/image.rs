@@ -5,6 +5,7 @@ use crate::cpio::{Archive, Entry};
 use crate::debian::{self, Request, Variant};
 use crate::digest::{self, Key};
 use crate::go;
+use crate::grub;
 use crate::host::{self, Mirror};
 use crate::kernel::{self, Flavour, Kernel};
 use crate::lock::{self, Lock};
@@ -226,6 +227,7 @@ pub fn image(cache: &Cache, checkout: &Path, flavour: Flavour, out: &Path) -> Re
     compare(&Lock::read(checkout)?, &inputs.lock, flavour);
     let entry = inputs.assemble(cache)?;
     let manifest = fs::read_to_string(entry.join("manifest.json")).context("reading the new manifest.json")?;
+    grub::grub(cache, &inputs.tools, out)?;
     lay_out(&entry, out, &manifest)?;
     Ok(manifest)
 }

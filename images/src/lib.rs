@@ -21,6 +21,7 @@ pub mod digest;
 pub mod finish;
 pub mod fixture;
 pub mod go;
+pub mod grub;
 pub mod host;
 pub mod image;
 pub mod kernel;

@@ -7,7 +7,7 @@ use skerry_images::cache::Cache;
 use skerry_images::host::{self, Mirror};
 use skerry_images::kernel::Flavour;
 use skerry_images::tools::Root;
-use skerry_images::{fixture, image, release};
+use skerry_images::{fixture, grub, image, release};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,6 +42,12 @@ enum Wanted {
     },
     /// Write the container image that tests and `make run` use; print its path
     Fixture {
+        /// Where to
+        #[arg(long, default_value = "out")]
+        out: PathBuf,
+    },
+    /// Make the boot loader: OUT/boot/{mbr.img,core.img,BOOTX64.EFI,grub.cfg}
+    Grub {
         /// Where to
         #[arg(long, default_value = "out")]
         out: PathBuf,
@@ -88,6 +94,11 @@ fn perform(wanted: Wanted) -> Result<()> {
         Wanted::Tools => println!("{}", tools(&cache)?.path().display()),
         Wanted::Oci { out } => {
             for path in image::containers(&cache, &checkout, &out)? {
+                println!("{}", path.display());
+            }
+        }
+        Wanted::Grub { out } => {
+            for path in grub::grub(&cache, &tools(&cache)?, &out)? {
                 println!("{}", path.display());
             }
         }

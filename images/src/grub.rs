@@ -1,0 +1,142 @@
+//! GRUB for the release: the MBR's code, the core image for BIOS, the program for UEFI, and `grub.cfg`.
+//!
+//! Made by `grub-mkimage` from Debian's modules; nothing is installed here. A core image holds all modules it needs and a memory disk
+//! with `start.cfg` and a copy of `grub.cfg`; the rest of GRUB is not on the disk. Putting them there is the installer's work.
+
+use crate::cache::Cache;
+use crate::digest::Key;
+use crate::run;
+use crate::tools::Root;
+use crate::ustar::Archive;
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which slot boots: on the ESP as `/boot/grub/grub.cfg`.
+pub const CONFIG: &str = include_str!("../boot/grub.cfg");
+const START: &str = include_str!("../boot/start.cfg");
+/// Read by GRUB's first, small parser, which knows no `if`.
+const EARLY: &str = "normal (memdisk)/start.cfg\n";
+
+/// The folder of a release that holds what [`grub`] makes.
+pub const FOLDER: &str = "boot";
+/// The files in it: `mbr.img` is GRUB's boot.img (512 bytes) as it comes, without the place of the core image.
+pub const FILES: [&str; 4] = ["mbr.img", "core.img", "BOOTX64.EFI", "grub.cfg"];
+
+/// What `grub.cfg` and a person at GRUB's prompt need, on every firmware.
+const MODULES: [&str; 25] = [
+    "boot",
+    "cat",
+    "configfile",
+    "echo",
+    "fat",
+    "gzio",
+    "halt",
+    "linux",
+    "loadenv",
+    "ls",
+    "memdisk",
+    "minicmd",
+    "normal",
+    "part_gpt",
+    "part_msdos",
+    "probe",
+    "reboot",
+    "regexp",
+    "search",
+    "serial",
+    "sleep",
+    "tar",
+    "terminal",
+    "test",
+    "true",
+];
+
+/// One firmware's core image.
+struct Target {
+    /// GRUB's name for it, and the folder of its modules.
+    format: &'static str,
+    /// The file.
+    file: &'static str,
+    /// Where `/boot/grub` is: BIOS knows only the disk, so the ESP's number is given; EFI knows the partition too.
+    prefix: &'static str,
+    /// Modules besides [`MODULES`].
+    modules: &'static [&'static str],
+}
+
+/// arm64 joins as `arm64-efi`, `BOOTAA64.EFI`, with the modules of `x86_64-efi`, where Debian's grub-efi-arm64-bin is unpacked.
+const TARGETS: [Target; 2] = [
+    Target {
+        format: "i386-pc",
+        file: "core.img",
+        prefix: "(,gpt1)/boot/grub",
+        modules: &["biosdisk"],
+    },
+    Target {
+        format: "x86_64-efi",
+        file: "BOOTX64.EFI",
+        prefix: "/boot/grub",
+        modules: &["all_video", "efi_gop", "efifwsetup"],
+    },
+];
+
+/// Makes [`FILES`] in `out/boot`; gives their paths in that order.
+pub fn grub(cache: &Cache, tools: &Root, out: &Path) -> Result<[PathBuf; 4]> {
+    let entry = cache.entry("grub", &key(tools), |fresh| make(cache, tools, fresh))?;
+    let folder = out.join(FOLDER);
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    for name in FILES {
+        let beside = folder.join(format!(".{name}.new"));
+        fs::copy(entry.join(name), &beside).with_context(|| format!("writing {}", beside.display()))?;
+        fs::rename(&beside, folder.join(name)).with_context(|| format!("replacing {}", folder.join(name).display()))?;
+    }
+    Ok(FILES.map(|name| folder.join(name)))
+}
+
+fn key(tools: &Root) -> String {
+    let lists = TARGETS.iter().flat_map(|t| t.modules.iter().chain([&t.format, &t.file, &t.prefix]));
+    let key = Key::default()
+        .with("form", "2")
+        .with("tools", tools.path().to_string_lossy().as_bytes()) // a new root lies elsewhere
+        .with("config", CONFIG)
+        .with("start", START)
+        .with("early", EARLY);
+    MODULES.iter().chain(lists).fold(key, |key, word| key.with("word", word)).finish()
+}
+
+#[allow(clippy::disallowed_methods, reason = "a fresh folder of the cache: a killed build throws it away")]
+fn make(cache: &Cache, tools: &Root, fresh: &Path) -> Result<()> {
+    let mut disk = Archive::default();
+    disk.file("start.cfg", 0o644, START.as_bytes())?;
+    disk.file("grub.cfg", 0o644, CONFIG.as_bytes())?;
+    let (memdisk, early) = (fresh.join("memdisk.tar"), fresh.join("early.cfg"));
+    fs::write(&memdisk, disk.finish()).with_context(|| format!("writing {}", memdisk.display()))?;
+    fs::write(&early, EARLY).with_context(|| format!("writing {}", early.display()))?;
+    for target in &TARGETS {
+        let modules = tools.path().join("usr/lib/grub").join(target.format);
+        let mut command = tools.command("grub-mkimage")?;
+        command.args(["-O", target.format]).arg("-d").arg(&modules);
+        // In this order: -m makes the memory disk the prefix.
+        command.arg("-c").arg(&early).arg("-m").arg(&memdisk).args(["-p", target.prefix]);
+        command.arg("-o").arg(fresh.join(target.file)).args(MODULES).args(target.modules);
+        run::logged(&format!("making GRUB's {}", target.file), &mut command, &cache.log("grub"))?;
+    }
+    let boot = tools.path().join("usr/lib/grub/i386-pc/boot.img");
+    fs::copy(&boot, fresh.join("mbr.img")).with_context(|| format!("copying {}", boot.display()))?;
+    fs::remove_file(memdisk)?;
+    fs::remove_file(early)?;
+    Ok(fs::write(fresh.join("grub.cfg"), CONFIG)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_names_the_partitions_of_the_layout() {
+        for used in ["gpt2", "gpt3", "gpt5"] {
+            assert!(CONFIG.contains(used));
+        }
+        assert!(CONFIG.ends_with("set skerry_cfg=1\n") && START.contains("skerry_cfg"));
+    }
+}
