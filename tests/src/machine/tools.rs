@@ -71,6 +71,15 @@ impl Tools {
         Ok(command)
     }
 
+    /// A file that a package brings, in the tools root or on this computer: `usr/share/OVMF/…`.
+    pub fn file(&self, path: &str) -> Result<PathBuf> {
+        let roots = self.root.iter().map(PathBuf::as_path).chain([Path::new("/")]);
+        let mut found = roots.map(|root| root.join(path)).filter(|file| file.exists());
+        found
+            .next()
+            .with_context(|| format!("looking for /{path}: neither the tools root nor this computer has it"))
+    }
+
     /// The words that come before a command's own, so that the machine ends when we end, however we end.
     pub fn bound(&self, command: &Command) -> Command {
         let Some(setpriv) = on_path("setpriv") else {

@@ -1,0 +1,313 @@
+//! Does the real GRUB do what the model in `slots` says? One machine is started over and over, each time with another boot state.
+//!
+//! The slots hold no kernel but a `slot.cfg` that tells what it was given and waits; then the sectors are read and compared.
+
+pub mod disk;
+pub mod states;
+
+use crate::machine::qmp::Qmp;
+use crate::machine::serial::Serial;
+use crate::machine::tools::Tools;
+use anyhow::{Context, Result, bail};
+use disk::{Content, Disk, END, WORD};
+use serde_json::json;
+use skerry_slots::grub::{self, Medium};
+use skerry_slots::pair::{Env, Pair};
+use skerry_slots::state::Slot;
+use skerry_slots::why::Why;
+use states::{Keys, Start};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// What starts the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// `SeaBIOS`.
+    Bios,
+    /// OVMF.
+    Uefi,
+}
+
+impl Firmware {
+    /// Reads `bios` or `uefi`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "bios" => Some(Self::Bios),
+            "uefi" => Some(Self::Uefi),
+            _ => None,
+        }
+    }
+}
+
+/// What was compared.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How many starts were as the model says.
+    pub held: usize,
+    /// Those that were not, and how.
+    pub failed: Vec<String>,
+}
+
+/// What GRUB did.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    started: Option<(Slot, Why)>,
+    pair: Pair,
+    is_rescue: bool,
+}
+
+const CHOICE: Duration = Duration::from_secs(60);
+const PROMPT: &str = "press Esc for the menu";
+const NEITHER: &str = "neither slot can be read";
+
+/// Makes the boot loader of this checkout below `folder`; gives its folder.
+pub fn make_loader(folder: &Path) -> Result<PathBuf> {
+    let out = folder.display().to_string();
+    crate::machine::release::images(&["grub", "--out", &out])?;
+    Ok(folder.join("boot"))
+}
+
+/// Runs all `starts`, with the boot loader of the folder `boot`; `folder` is for disks and console logs.
+pub fn walk(tools: &Tools, firmware: Firmware, boot: &Path, folder: &Path, starts: &[Start], tell: &mut dyn FnMut(&str)) -> Result<Report> {
+    std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    let mut report = Report::default();
+    for is_writable in [[true, true], [false, false], [true, false], [false, true]] {
+        let these: Vec<&Start> = starts.iter().filter(|s| s.is_writable == is_writable).collect();
+        if these.is_empty() {
+            continue;
+        }
+        let [zero, one] = is_writable.map(|is| if is { "w" } else { "r" });
+        let name = format!("{firmware:?}-{zero}{one}").to_lowercase();
+        let disk = Disk::make(tools, boot, &folder.join(format!("{name}.img")))?;
+        let mut machine: Option<Stand> = None;
+        for start in these {
+            prepare(&disk, start)?;
+            let machine = match &mut machine {
+                Some(machine) => {
+                    machine.reset()?;
+                    machine
+                }
+                none => none.insert(Stand::start(tools, firmware, &disk, is_writable, &folder.join(&name))?),
+            };
+            let seen = machine.see(&disk, start);
+            match seen.and_then(|seen| compare(start, &seen).map(|()| seen)) {
+                Ok(seen) => {
+                    report.held += 1;
+                    tell(&format!("{name}: {} → {}", start.what, shown(seen.started)));
+                }
+                Err(e) => {
+                    tell(&format!("{name}: {} → DIFFERS: {e:#}", start.what));
+                    report.failed.push(format!("{name}: {}: {e:#}", start.what));
+                }
+            }
+        }
+    }
+    Ok(report)
+}
+
+fn shown(started: Option<(Slot, Why)>) -> String {
+    started.map_or_else(|| "nothing".to_owned(), |(slot, why)| format!("{slot} ({why})"))
+}
+
+fn prepare(disk: &Disk, start: &Start) -> Result<()> {
+    disk.set_pair(&start.pair)?;
+    disk.set_config(start.is_config_whole)?;
+    Slot::ALL
+        .into_iter()
+        .zip(start.slots)
+        .try_for_each(|(slot, content)| disk.set_slot(slot, content))
+}
+
+/// The model's word against the machine's.
+fn compare(start: &Start, seen: &Seen) -> Result<()> {
+    let medium = Medium {
+        is_writable: start.is_writable,
+        is_bootable: start.slots.map(|content| content == Content::Whole),
+    };
+    let (chosen, is_rescue) = match start.keys {
+        Keys::Menu { slot, key, .. } => (slot, key == 'r'),
+        Keys::None => (None, false),
+    };
+    let boot = grub::boot(&start.pair, medium, chosen);
+    let mut pair = start.pair;
+    for write in boot.writes.iter() {
+        *pair.get_mut(write.env) = write.sector;
+    }
+    if boot.started != seen.started {
+        bail!("the model starts {}, GRUB {}", shown(boot.started), shown(seen.started));
+    }
+    for env in Env::ALL {
+        if pair.get(env) != seen.pair.get(env) {
+            let text = |pair: &Pair| String::from_utf8_lossy(pair.get(env)).trim_end_matches('#').to_owned();
+            bail!("{}: the model has {:?}, GRUB {:?}", env.name(), text(&pair), text(&seen.pair));
+        }
+    }
+    if is_rescue != seen.is_rescue {
+        bail!("the rescue word: {}", seen.is_rescue);
+    }
+    Ok(())
+}
+
+/// The machine: one processor, one disk, a screen, a serial line.
+struct Stand {
+    serial: Serial,
+    qmp: Qmp,
+    keyboard: UnixStream,
+    child: Child,
+    /// Where the console was when GRUB was last started.
+    from: usize,
+}
+
+impl Stand {
+    fn start(tools: &Tools, firmware: Firmware, disk: &Disk, is_writable: [bool; 2], name: &Path) -> Result<Self> {
+        let (console, qemu_console) = UnixStream::pair().context("making a console line")?;
+        let (control, qemu_control) = UnixStream::pair().context("making a control line")?;
+        let mut command = tools.qemu()?;
+        let accel = if std::env::var("SKERRY_ACCEL").as_deref() == Ok("kvm") {
+            "kvm"
+        } else {
+            "tcg"
+        };
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,sata=off"]);
+        command.args(["-accel", accel, "-smp", "1", "-m", "256", "-device", "VGA"]);
+        command.args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"]);
+        command.args(["-chardev", "socket,id=console,fd=1", "-serial", "chardev:console"]);
+        if firmware == Firmware::Uefi {
+            flash(tools, &mut command, name)?;
+        }
+        command.arg("-blockdev").arg(block_device(disk, is_writable)?.to_string());
+        command.args(["-device", "virtio-blk-pci,drive=disk,bootindex=0,werror=report"]);
+        let mut command = tools.bound(&command);
+        let log = name.with_extension("qemu.log");
+        command.stdin(OwnedFd::from(qemu_control)).stdout(OwnedFd::from(qemu_console));
+        command.stderr(File::create(&log).with_context(|| format!("creating {}", log.display()))?);
+        let child = command.spawn().context("starting QEMU")?;
+        drop(command); // and with it our copies of QEMU's ends
+        let keyboard = console.try_clone().context("copying the console line")?;
+        let serial = Serial::read(console, &name.with_extension("serial.log"), Instant::now())?;
+        let said = || format!("starting QEMU: {}", std::fs::read_to_string(&log).unwrap_or_default().trim());
+        let qmp = Qmp::open(control).with_context(said)?;
+        Ok(Self {
+            serial,
+            qmp,
+            keyboard,
+            child,
+            from: 0,
+        })
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.from = self.serial.mark();
+        self.qmp.run("system_reset", &json!({})).map(drop)
+    }
+
+    fn see(&mut self, disk: &Disk, start: &Start) -> Result<Seen> {
+        if let Keys::Menu { key, on_screen, .. } = start.keys {
+            self.serial.wait_any(&[PROMPT], self.from, CHOICE)?;
+            self.press(None, on_screen)?;
+            self.serial.wait_any(&["Power off"], self.from, CHOICE)?;
+            self.press(Some(key), on_screen)?;
+        }
+        let found = self.serial.wait_any(&[END, NEITHER], self.from, CHOICE)?;
+        let pair = disk.pair()?;
+        if found.which == 1 {
+            return Ok(Seen {
+                started: None,
+                pair,
+                is_rescue: false,
+            });
+        }
+        let said = self.serial.text(self.from);
+        let words = words(&said);
+        let word = |name: &str| {
+            words
+                .iter()
+                .find_map(|word| word.strip_prefix(name))
+                .with_context(|| format!("looking for {name} in {words:?}"))
+        };
+        let slot = Slot::parse(word("skerry.slot=")?).context("reading the slot")?;
+        let why = Why::parse(word("skerry.why=")?).context("reading the reason")?;
+        let uuid = word("skerry.boot=PARTUUID=")?;
+        if uuid != disk.uuid(slot) {
+            bail!("the boot slot's PARTUUID is {}, GRUB says {uuid}", disk.uuid(slot));
+        }
+        Ok(Seen {
+            started: Some((slot, why)),
+            pair,
+            is_rescue: words.contains(&"skerry.rescue"),
+        })
+    }
+
+    /// Presses a key, or Esc.
+    fn press(&mut self, key: Option<char>, on_screen: bool) -> Result<()> {
+        if on_screen {
+            let name = key.map_or_else(|| "esc".to_owned(), String::from);
+            let keys = json!({ "keys": [{ "type": "qcode", "data": name }] });
+            return self.qmp.run("send-key", &keys).map(drop);
+        }
+        let byte = key.map_or(0x1b, |key| u8::try_from(key).unwrap_or(b'?'));
+        self.keyboard.write_all(&[byte]).context("typing at the console")
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended by itself
+        let _ = self.child.wait();
+    }
+}
+
+/// The words that the stub printed.
+fn words(said: &str) -> Vec<&str> {
+    let [begin, end] = WORD;
+    said.split(begin).filter_map(|part| Some(part.split_once(end)?.0)).collect()
+}
+
+fn block_device(disk: &Disk, is_writable: [bool; 2]) -> Result<serde_json::Value> {
+    let file = json!({ "driver": "file", "filename": disk.path, "locking": "off" });
+    if let [true, true] | [false, false] = is_writable {
+        let read_only = is_writable == [false, false];
+        return Ok(json!({ "driver": "raw", "node-name": "disk", "read-only": read_only, "file": file }));
+    }
+    let mut errors = vec![];
+    for (env, _) in Env::ALL.into_iter().zip(is_writable).filter(|(_, takes)| !takes) {
+        errors.push(json!({ "event": "none", "iotype": "write", "errno": 5, "sector": disk.place(env)?, "once": false }));
+    }
+    Ok(json!({ "driver": "raw", "node-name": "disk", "file": { "driver": "blkdebug", "image": file, "inject-error": errors } }))
+}
+
+/// OVMF's program and a fresh copy of its variables.
+fn flash(tools: &Tools, command: &mut Command, name: &Path) -> Result<()> {
+    let find = |file: &str| tools.file(&format!("usr/share/OVMF/{file}"));
+    let variables = name.with_extension("vars");
+    std::fs::copy(find("OVMF_VARS_4M.fd")?, &variables).context("copying OVMF's variables")?;
+    let drive = |unit: u8, read_only: &str, path: &Path| {
+        let path = path.display().to_string().replace(',', ",,");
+        format!("if=pflash,format=raw,unit={unit},readonly={read_only},file={path}")
+    };
+    command.arg("-drive").arg(drive(0, "on", &find("OVMF_CODE_4M.fd")?));
+    command.arg("-drive").arg(drive(1, "off", &variables));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_from_a_console_that_shows_all_twice() {
+        let said = "x\x1b[0m<<skerry.slot=b>><<skerry.slot=b>>\r\n<<end>><<end>>\n<<cut";
+        assert_eq!(words(said), ["skerry.slot=b", "skerry.slot=b", "end", "end"]);
+    }
+
+    #[test]
+    fn starts_are_as_many_as_asked_for() {
+        assert_eq!(states::starts(24).len(), 24);
+        assert_eq!(states::starts(200).len(), 200);
+    }
+}
