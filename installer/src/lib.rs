@@ -14,9 +14,11 @@
 pub mod bios;
 pub mod bmap;
 pub mod boot_slot;
+pub mod choose;
 pub mod content;
 pub mod device;
 pub mod ext4;
+pub mod facts;
 pub mod fat;
 pub mod flash;
 pub mod grow;
