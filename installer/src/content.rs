@@ -107,3 +107,51 @@ pub struct Extent {
     /// What comes there.
     pub content: Content,
 }
+
+impl Extent {
+    /// Bytes at a place, with the long runs of zeros among them told as such: tables of a file system are mostly zeros.
+    pub fn sparse(at: u64, bytes: &[u8]) -> Vec<Self> {
+        const RUN: usize = 4096;
+        let mut extents: Vec<Self> = vec![];
+        let mut next = at;
+        for piece in bytes.chunks(RUN) {
+            let is_zero = piece.iter().all(|b| *b == 0);
+            match (extents.last_mut().map(|e| &mut e.content), is_zero) {
+                (Some(Content::Zeros(length)), true) => *length += piece.len() as u64,
+                (Some(Content::Bytes(before)), false) => before.extend(piece),
+                _ => extents.push(Self {
+                    at: next,
+                    content: if is_zero {
+                        Content::Zeros(piece.len() as u64)
+                    } else {
+                        Content::Bytes(piece.to_vec())
+                    },
+                }),
+            }
+            next += piece.len() as u64;
+        }
+        extents
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_told_apart() {
+        let mut bytes = vec![0; 5 * 4096 + 100];
+        bytes[4095] = 1;
+        bytes[4096] = 2;
+        bytes[4 * 4096] = 3;
+        let found = Extent::sparse(512, &bytes);
+        let lengths: Vec<_> = found
+            .iter()
+            .map(|e| (e.at - 512, e.content.bytes(), matches!(e.content, Content::Zeros(_))))
+            .collect();
+        assert_eq!(
+            lengths,
+            [(0, 8192, false), (8192, 8192, true), (16384, 4096, false), (20480, 100, true)]
+        );
+    }
+}

@@ -281,16 +281,9 @@ impl Layout {
         self.extents.sort_by_key(|e| e.at);
         let table = self.table();
         let shape = self.shape;
-        for copy in [1, 0] {
-            let at = (shape.reserved + copy * shape.table) * SECTOR;
-            self.extents.insert(
-                0,
-                Extent {
-                    at,
-                    content: Content::Bytes(table.clone()),
-                },
-            );
-        }
+        let tables = [0, 1].map(|copy| Extent::sparse((shape.reserved + copy * shape.table) * SECTOR, &table));
+        self.extents.splice(0..0, tables.into_iter().flatten());
+        drop(table);
         let boot = boot_sector(volume, &shape);
         if shape.kind == Kind::Fat32 {
             let mut rest =

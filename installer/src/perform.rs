@@ -1,6 +1,6 @@
 //! Does a plan: checks all that goes in, writes step by step, flushes, and reads everything back.
 
-use crate::content::{Content, Digest, Extent};
+use crate::content::Content;
 use crate::device::Device;
 use crate::ext4::{self, Made};
 use crate::map::Range;
@@ -63,12 +63,10 @@ pub struct Progress<'a> {
 }
 
 /// What was done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
     /// Bytes written.
     pub written: u64,
-    /// The SHA-256 of what each step wrote, in the order of its writes.
-    pub steps: Vec<Digest>,
 }
 
 /// Does a plan. An error before the first write leaves the device as it was; the message says so.
@@ -101,23 +99,16 @@ pub fn perform(plan: &Plan, device: &mut dyn Device, options: &Options, tell: &m
         work.at = Some((Phase::Check, number, step));
         work.check(step).context(untouched)?;
     }
-    let mut report = Report { written: 0, steps: vec![] };
+    let mut report = Report { written: 0 };
     for (number, (step, made)) in plan.steps.iter().zip(&made).enumerate() {
         let doing = || format!("step {} of {}: {step}", number + 1, plan.steps.len());
         work.at = Some((Phase::Write, number, step));
-        let (digest, bytes) = work.write(step, made.as_ref(), device).with_context(doing)?;
-        report.written += bytes;
+        report.written += work.write(step, made.as_ref(), device).with_context(doing)?;
         if options.read_back {
             work.at = Some((Phase::ReadBack, number, step));
             device.forget().with_context(doing)?;
-            let found = work.read_back(step, made.as_ref(), device).with_context(doing)?;
-            ensure!(
-                found == digest,
-                "{}: read back, it is not what was written / try: another disk; this one loses data",
-                doing()
-            );
+            work.read_back(step, made.as_ref(), device).with_context(doing)?;
         }
-        report.steps.push(digest);
     }
     Ok(report)
 }
@@ -193,13 +184,11 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn write(&mut self, step: &Step, made: Option<&Made>, device: &mut dyn Device) -> Result<(Digest, u64)> {
-        let mut hash = Sha256::new();
+    fn write(&mut self, step: &Step, made: Option<&Made>, device: &mut dyn Device) -> Result<u64> {
         let mut written = 0;
         for group in step.groups() {
             for extent in group {
                 self.pour(&extent.content, &mut |from, bytes| {
-                    hash.update(bytes);
                     written += bytes.len() as u64;
                     device.write_at(extent.at + from, bytes).context("writing")
                 })?;
@@ -209,37 +198,46 @@ impl Work<'_> {
         if let (Some(made), Step::MakeExt4 { place, .. }) = (made, step) {
             for range in &made.ranges {
                 self.pour_range(&made.file, *range, &mut |from, bytes| {
-                    hash.update(bytes);
                     written += bytes.len() as u64;
                     device.write_at(place.at + from, bytes).context("writing")
                 })?;
             }
             device.flush().context("flushing")?;
         }
-        Ok((Digest(hash.finalize().into()), written))
+        Ok(written)
     }
 
-    fn read_back(&mut self, step: &Step, made: Option<&Made>, device: &dyn Device) -> Result<Digest> {
-        let mut hash = Sha256::new();
-        let groups = step.groups();
-        let extents = groups.iter().flatten().map(|e| (e.at, e.content.bytes()));
-        let base = if let Step::MakeExt4 { place, .. } = step { place.at } else { 0 };
-        let ranges = made.iter().flat_map(|m| &m.ranges).map(|r| (base + r.at, r.bytes));
-        let mut buffer = vec![0; self.options.chunk];
-        for (at, length) in extents.chain(ranges) {
-            let mut from = 0;
-            while from < length {
-                let piece = buffer
-                    .get_mut(..usize::try_from(length - from).unwrap_or(usize::MAX).min(self.options.chunk))
-                    .unwrap_or_default();
-                device.read_at(at + from, piece).context("reading back")?;
-                hash.update(&*piece);
-                from += piece.len() as u64;
-                let read = piece.len();
-                self.tell(read);
+    /// Compares what is on the device now with what was to be written: files by their digest, all else byte by byte. Of several writes
+    /// to one place only the last can be found, so a step has none.
+    fn read_back(&mut self, step: &Step, made: Option<&Made>, device: &dyn Device) -> Result<()> {
+        let mut found = vec![0; self.options.chunk];
+        for extent in step.groups().into_iter().flatten() {
+            if let Content::File { bytes, sha256, .. } = &extent.content {
+                let mut hash = Sha256::new();
+                let mut at = 0;
+                while at < *bytes {
+                    let length = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(found.len());
+                    let piece = found.get_mut(..length).unwrap_or_default();
+                    device.read_at(extent.at + at, piece).context("reading back")?;
+                    hash.update(&*piece);
+                    at += length as u64;
+                    self.tell(length);
+                }
+                ensure!(hash.finalize().as_slice() == sha256.0, LOST);
+            } else {
+                self.pour(&extent.content, &mut |from, bytes| {
+                    same(device, extent.at + from, bytes, &mut found)
+                })?;
             }
         }
-        Ok(Digest(hash.finalize().into()))
+        if let (Some(made), Step::MakeExt4 { place, .. }) = (made, step) {
+            for range in &made.ranges {
+                self.pour_range(&made.file, *range, &mut |from, bytes| {
+                    same(device, place.at + from, bytes, &mut found)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Hands out content in pieces, each with its offset. A file's digest is compared before its last piece is handed out: a file that
@@ -309,12 +307,11 @@ impl Work<'_> {
     }
 }
 
-/// What stands in an extent's place on a device, for whoever compares.
-pub fn holds(device: &dyn Device, extent: &Extent) -> Result<bool> {
-    let Content::Bytes(expected) = &extent.content else {
-        bail!("comparing: only bytes in memory can be compared");
-    };
-    let mut found = vec![0; expected.len()];
-    device.read_at(extent.at, &mut found).context("comparing")?;
-    Ok(found == *expected)
+const LOST: &str = "read back, it is not what was written / try: another disk; this one loses data";
+
+fn same(device: &dyn Device, at: u64, expected: &[u8], found: &mut [u8]) -> Result<()> {
+    let found = found.get_mut(..expected.len()).unwrap_or_default();
+    device.read_at(at, found).context("reading back")?;
+    ensure!(found == expected, LOST);
+    Ok(())
 }

@@ -233,7 +233,10 @@ fn esp_step(release: &Release, request: &Request, layout: &Layout, extras: &Extr
     };
     let loader = request.arch.efi_name();
     let mut files = vec![
-        file(format!("/EFI/BOOT/{loader}"), release.boot_file(loader)?),
+        File {
+            path: format!("/EFI/BOOT/{loader}"),
+            content: release.file(&format!("boot/{loader}"))?,
+        },
         file("/boot/grub/grub.cfg".to_owned(), release.boot_file("grub.cfg")?),
         // Editors that people open it with on Windows want its line ends.
         file("/config.yaml.example".to_owned(), EXAMPLE.replace('\n', "\r\n").as_bytes()),
@@ -258,10 +261,7 @@ fn boot_state_step(place: Place) -> Step {
     let bytes: Vec<u8> = (0..SECTORS).flat_map(|number| slots::partition::sector(number, state)).collect();
     Step::WriteBootState {
         good: state.good.to_string(),
-        extents: vec![Extent {
-            at: place.at,
-            content: Content::Bytes(bytes),
-        }],
+        extents: Extent::sparse(place.at, &bytes),
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Release {
     pub built: u64,
     /// Length and digest of each file, by its path in the folder.
     pub files: BTreeMap<String, Named>,
-    /// The boot loader's files, by name.
+    /// The boot loader's small files, by name.
     pub boot: BTreeMap<String, Vec<u8>>,
 }
 
@@ -42,6 +42,9 @@ pub struct Named {
     /// Its digest.
     pub sha256: Digest,
 }
+
+/// What is held in memory, since it is changed before it is written.
+const SMALL: usize = 512 << 10;
 
 /// As it is written. What we do not know is for others.
 #[derive(Deserialize)]
@@ -88,14 +91,19 @@ impl Release {
                 continue;
             }
             let bytes = read_bounded(&path, BOOT_FILE)?;
-            if let Some(named) = release.files.get(&format!("boot/{name}")) {
-                ensure!(
-                    Digest::of(&bytes) == named.sha256,
-                    "checking {}: its SHA-256 is not the manifest's / try: copy the release again",
-                    path.display()
-                );
+            let found = Named {
+                bytes: bytes.len() as u64,
+                sha256: Digest::of(&bytes),
+            };
+            let named = *release.files.entry(format!("boot/{name}")).or_insert(found);
+            ensure!(
+                found == named,
+                "checking {}: its SHA-256 is not the manifest's / try: copy the release again",
+                path.display()
+            );
+            if bytes.len() <= SMALL {
+                release.boot.insert(name.to_owned(), bytes);
             }
-            release.boot.insert(name.to_owned(), bytes);
         }
         Ok(release)
     }
