@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which slot boots: on the ESP as `/boot/grub/grub.cfg`.
+/// Which slot boots. The core images carry it; on the ESP it lies as `/boot/grub/grub.cfg`, where it counts only with a checksum.
 pub const CONFIG: &str = include_str!("../boot/grub.cfg");
 const START: &str = include_str!("../boot/start.cfg");
 /// Read by GRUB's first, small parser, which knows no `if`.
@@ -24,14 +24,16 @@ pub const FOLDER: &str = "boot";
 pub const FILES: [&str; 4] = ["mbr.img", "core.img", "BOOTX64.EFI", "grub.cfg"];
 
 /// What `grub.cfg` and a person at GRUB's prompt need, on every firmware.
-const MODULES: [&str; 25] = [
+const MODULES: [&str; 27] = [
     "boot",
     "cat",
     "configfile",
     "echo",
     "fat",
+    "gcry_sha256",
     "gzio",
     "halt",
+    "hashsum",
     "linux",
     "loadenv",
     "ls",
