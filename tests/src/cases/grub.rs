@@ -1,15 +1,16 @@
 //! Does the real GRUB do what the model in `slots` says? One machine is started over and over, each time with another boot state.
 //!
-//! The slots hold no kernel but a `slot.cfg` that tells what it was given and waits; then the sectors are read and compared.
+//! The kernel in the slots is a stub that tells its command line and stays; then the sectors are read and compared.
 
 pub mod disk;
 pub mod states;
+mod stub;
 
 use crate::machine::qmp::Qmp;
 use crate::machine::serial::Serial;
 use crate::machine::tools::Tools;
 use anyhow::{Context, Result, bail};
-use disk::{Content, Disk, END, WORD};
+use disk::{Content, Disk, END, FROM_ESP};
 use serde_json::json;
 use skerry_slots::grub::{self, Medium};
 use skerry_slots::pair::{Env, Pair};
@@ -207,8 +208,9 @@ impl Stand {
     }
 
     fn see(&mut self, disk: &Disk, start: &Start) -> Result<Seen> {
+        // What is before this is of the start before: a console that shows everything twice may be late.
+        self.from = self.serial.wait_any(&[PROMPT], self.from, CHOICE)?.end;
         if let Keys::Menu { key, on_screen, .. } = start.keys {
-            self.serial.wait_any(&[PROMPT], self.from, CHOICE)?;
             self.press(None, on_screen)?;
             self.serial.wait_any(&["Power off"], self.from, CHOICE)?;
             self.press(Some(key), on_screen)?;
@@ -233,6 +235,9 @@ impl Stand {
         let slot = Slot::parse(word("skerry.slot=")?).context("reading the slot")?;
         let why = Why::parse(word("skerry.why=")?).context("reading the reason")?;
         let uuid = word("skerry.boot=PARTUUID=")?;
+        if said.contains(FROM_ESP) != start.is_config_whole {
+            bail!("grub.cfg of the ESP was used: {}", !start.is_config_whole);
+        }
         if uuid != disk.uuid(slot) {
             bail!("the boot slot's PARTUUID is {}, GRUB says {uuid}", disk.uuid(slot));
         }
@@ -262,10 +267,10 @@ impl Drop for Stand {
     }
 }
 
-/// The words that the stub printed.
+/// The words of the command line that the stub printed.
 fn words(said: &str) -> Vec<&str> {
-    let [begin, end] = WORD;
-    said.split(begin).filter_map(|part| Some(part.split_once(end)?.0)).collect()
+    let line = said.rsplit_once("BOOT_IMAGE=").map_or("", |(_, line)| line);
+    line.split_once(END).map_or("", |(line, _)| line).split_whitespace().collect()
 }
 
 fn block_device(disk: &Disk, is_writable: [bool; 2]) -> Result<serde_json::Value> {
@@ -300,9 +305,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_read_from_a_console_that_shows_all_twice() {
-        let said = "x\x1b[0m<<skerry.slot=b>><<skerry.slot=b>>\r\n<<end>><<end>>\n<<cut";
-        assert_eq!(words(said), ["skerry.slot=b", "skerry.slot=b", "end", "end"]);
+    fn the_command_line_is_read() {
+        let said = "x\x1b[0mSkerry: slot b\r\nBOOT_IMAGE=(hd0,gpt3)/vmlinuz skerry.slot=b skerry.why=good <<end>>";
+        assert_eq!(words(said), ["(hd0,gpt3)/vmlinuz", "skerry.slot=b", "skerry.why=good"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A small disk with the real layout and boot loader, whose boot state and slots are rewritten while the machine stands still.
 
+use super::stub;
 use crate::machine::disk::run;
 use crate::machine::tools::Tools;
 use anyhow::{Context, Result, ensure};
@@ -10,6 +11,7 @@ use skerry_sys::gpt::{Guid, Partition, Table};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const SECTOR: u64 = 512;
 const MEBIBYTE: u64 = 2048;
@@ -30,7 +32,7 @@ const LINUX: u128 = 0x0FC6_3DAF_8483_4772_8E79_3D69_D847_7DE4;
 /// What lies in a boot slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// A `slot.cfg` that tells what it was given, and stays.
+    /// A kernel that tells its command line and stays, an initramfs, and the `slot.cfg` of a release.
     Whole,
     /// Zeros.
     Wiped,
@@ -38,25 +40,49 @@ pub enum Content {
     Empty,
     /// A `slot.cfg` whose kernel is missing.
     NoKernel,
+    /// The kernel is there, the initramfs is not.
+    NoInitramfs,
+    /// A kernel that is none.
+    NoMagic,
     /// A `slot.cfg` of garbage.
     Garbage,
 }
 
-/// What the stub prints around each word, so that a console that shows everything twice still shows whole words.
-pub const WORD: [&str; 2] = ["<<", ">>"];
-/// The last of these words.
+/// What ends the words of the stub kernel's command line.
 pub const END: &str = "<<end>>";
+
+/// A word that only the ESP's `grub.cfg` prints, and not the copy in the core image.
+pub const FROM_ESP: &str = "from-esp";
+const PROMPT_LINE: &str = "echo \"Skerry: press Esc for the menu\"\n";
 
 impl Content {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Whole, Self::Wiped, Self::Empty, Self::NoKernel, Self::Garbage];
+    pub const ALL: [Self; 7] = [
+        Self::Whole,
+        Self::Wiped,
+        Self::Empty,
+        Self::NoKernel,
+        Self::NoInitramfs,
+        Self::NoMagic,
+        Self::Garbage,
+    ];
 
-    fn config(self) -> Option<&'static str> {
+    /// The files, by name.
+    fn files(self) -> Vec<(&'static str, Vec<u8>)> {
+        let config = format!("if linux $sd/vmlinuz $skerry_args \"{END}\"; then\n  if initrd $sd/initrd.img; then set ready=1; fi\nfi\n");
+        let config = ("slot.cfg", config.into_bytes());
+        let (kernel, initramfs) = (("vmlinuz", stub::kernel()), ("initrd.img", b"stub".to_vec()));
         match self {
-            Self::Whole => Some("for word in $skerry_args end; do echo \"<<$word>>\"; done\nsleep 100000\n"),
-            Self::NoKernel => Some("if linux $sd/vmlinuz $skerry_args; then\n  if initrd $sd/initrd.img; then set ready=1; fi\nfi\n"),
-            Self::Garbage => Some("if [ \x01 ((( }} set \"ready=1\nset ready='\n"),
-            Self::Wiped | Self::Empty => None,
+            Self::Wiped | Self::Empty => vec![],
+            Self::Whole => vec![config, kernel, initramfs],
+            Self::NoKernel => vec![config, initramfs],
+            Self::NoInitramfs => vec![config, kernel],
+            Self::NoMagic => vec![config, ("vmlinuz", vec![0x5a; 4096]), initramfs],
+            Self::Garbage => vec![
+                ("slot.cfg", b"if [ \x01 ((( }} set \"ready=1\nset ready='\n".to_vec()),
+                kernel,
+                initramfs,
+            ],
         }
     }
 }
@@ -154,15 +180,24 @@ impl Disk {
         self.file.write_all_at(&mbr, 0).context("writing the first sector")
     }
 
+    #[allow(clippy::disallowed_methods, reason = "a temporary file of a test")]
     fn write_esp(&mut self, tools: &Tools, boot: &Path, folder: &Path) -> Result<()> {
         let image = folder.join("esp");
-        let files = [("BOOTX64.EFI", "/EFI/BOOT/BOOTX64.EFI"), ("grub.cfg", "/boot/grub/grub.cfg")];
-        let files = files.map(|(from, to)| (boot.join(from), to));
+        let text = fs::read_to_string(boot.join("grub.cfg")).context("reading grub.cfg")?;
+        let (before, after) = text.split_once(PROMPT_LINE).context("looking for the prompt in grub.cfg")?;
+        let config = format!("{before}{PROMPT_LINE}echo \"<<{FROM_ESP}>>\"\n{after}");
+        fs::write(folder.join("grub.cfg"), &config)?;
+        let sum = run(Command::new("sha256sum").arg("grub.cfg").current_dir(folder))?;
+        fs::write(folder.join("grub.cfg.sha256"), sum)?;
+        let files = [
+            (boot.join("BOOTX64.EFI"), "/EFI/BOOT/BOOTX64.EFI"),
+            (folder.join("grub.cfg"), "/boot/grub/grub.cfg"),
+            (folder.join("grub.cfg.sha256"), "/boot/grub/grub.cfg.sha256"),
+        ];
         fat(tools, &image, 16, &["/EFI", "/EFI/BOOT", "/boot", "/boot/grub"], &files)?;
         let bytes = fs::read(&image)?;
         self.put(1, 0, &bytes)?;
-        let config = fs::read(boot.join("grub.cfg"))?;
-        for part in config.chunks_exact(512) {
+        for part in config.as_bytes().chunks_exact(512) {
             let here = bytes.chunks(512).position(|sector| sector == part);
             let here = here.context("looking for grub.cfg in the ESP")? as u64;
             self.config.push((here, part.to_vec()));
@@ -252,11 +287,12 @@ fn slot(tools: &Tools, folder: &Path, content: Content) -> Result<Vec<u8>> {
     if content == Content::Wiped {
         return Ok(vec![0; 1 << 20]);
     }
-    let (image, config) = (folder.join("slot"), folder.join("slot.cfg"));
+    let image = folder.join("slot");
     let mut files = vec![];
-    if let Some(text) = content.config() {
-        fs::write(&config, text)?;
-        files.push((config, "/slot.cfg"));
+    for (name, bytes) in content.files() {
+        let path = folder.join(name);
+        fs::write(&path, bytes)?;
+        files.push((path, name));
     }
     fat(tools, &image, 1, &[], &files)?;
     fs::read(&image).with_context(|| format!("reading {}", image.display()))
@@ -270,7 +306,12 @@ fn fat(tools: &Tools, image: &Path, mebibytes: u64, folders: &[&str], files: &[(
         run(tools.program("mmd")?.arg("-i").arg(image).arg(format!("::{folder}")))?;
     }
     for (from, to) in files {
-        run(tools.program("mcopy")?.arg("-i").arg(image).arg(from).arg(format!("::{to}")))?;
+        run(tools
+            .program("mcopy")?
+            .arg("-i")
+            .arg(image)
+            .arg(from)
+            .arg(format!("::/{}", to.trim_start_matches('/'))))?;
     }
     Ok(())
 }

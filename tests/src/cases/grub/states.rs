@@ -197,6 +197,8 @@ fn unreadable() -> Vec<Start> {
         Start::new("candidate wiped", Pair::of(TRIED)).slots(Content::Whole, Content::Wiped),
         Start::new("candidate without slot.cfg", Pair::of(TRIED)).slots(Content::Whole, Content::Empty),
         Start::new("candidate without kernel", Pair::of(state(B, Some(1)))).slots(Content::NoKernel, Content::Whole),
+        Start::new("candidate without initramfs", Pair::of(TRIED)).slots(Content::Whole, Content::NoInitramfs),
+        Start::new("candidate's kernel is garbage", Pair::of(TRIED)).slots(Content::Whole, Content::NoMagic),
         Start::new("candidate's slot.cfg is garbage", Pair::of(TRIED)).slots(Content::Whole, Content::Garbage),
         Start::new("good slot wiped", Pair::of(FRESH)).slots(Content::Wiped, Content::Whole),
         Start::new("good slot wiped after a failed trial", Pair::of(state(B, Some(0)))).slots(Content::Whole, Content::Wiped),
@@ -253,6 +255,6 @@ fn mix(dice: &mut u64) -> Start {
         }
     };
     let pair = pair(at(old, zero), at(older, one));
-    let mut content = || Content::ALL.get(roll(8)).copied().unwrap_or(Content::Whole);
+    let mut content = || Content::ALL.get(roll(10)).copied().unwrap_or(Content::Whole);
     Start::new("a mix", pair).slots(content(), content())
 }
