@@ -165,6 +165,29 @@ mod tests {
     }
 
     #[test]
+    fn any_bytes_are_read_and_edited_without_harm() {
+        let mut dice = 1_u64;
+        let mut roll = |sides: u64| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (dice >> 33) % sides
+        };
+        for _ in 0..2_000 {
+            let mut sector = block(b"good=a\ntry=b\ntries=3\nv=a-b-3\n");
+            for _ in 0..roll(40) {
+                let at = usize::try_from(if roll(3) == 0 { roll(512) } else { 25 + roll(40) }).unwrap();
+                sector[at] = b"\n\\#=\0abtriesgood\xff"[usize::try_from(roll(17)).unwrap()];
+            }
+            let before = sector;
+            let _ = load(&sector, ["good", "try", "tries", "v"]);
+            if set(&mut sector, "good", "b") {
+                assert!(is_block(&sector));
+            } else {
+                assert_eq!(before, sector, "a refused edit changes nothing");
+            }
+        }
+    }
+
+    #[test]
     fn values_are_edited_as_grub_edits_them() {
         let mut sector = block(b"good=a\ntry=\ntries=0\n");
         assert!(set(&mut sector, "try", "b") && set(&mut sector, "tries", "3") && set(&mut sector, "v", "a-b-3"));
