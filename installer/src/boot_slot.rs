@@ -7,13 +7,15 @@ use crate::release::Release;
 use anyhow::Result;
 
 /// What GRUB sources in a boot slot: a release says how it is started. `$sd` is the slot's partition, `$skerry_args` what GRUB adds
-/// (`gpt`, `skerry.boot=`, `skerry.slot=`, `skerry.why=`). `ready` is set only when kernel and initramfs were loaded: `source` itself always
+/// (`skerry.boot=`, `skerry.slot=`, `skerry.why=`). `ready` is set only when kernel and initramfs were loaded: `source` itself always
 /// succeeds, and `boot` would start a kernel whose initramfs was not.
 pub fn slot_cfg(release: &Release) -> String {
     let words = [
         "console=ttyS0,115200".to_owned(),
         "console=tty0".to_owned(),
         "net.ifnames=0".to_owned(),
+        // Linux looks at the backup table only then.
+        "gpt".to_owned(),
         // A panic must end in a restart, which GRUB counts.
         "panic=5".to_owned(),
         format!("skerry.roothash={}", release.root_hash),
