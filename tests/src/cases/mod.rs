@@ -87,6 +87,24 @@ pub const TABLE: &[Case] = &[
         "status, services, logs, sudo and both user names, as a new user tries them",
         none::first_login,
     ),
+    always(
+        "grub-bios",
+        150,
+        "BIOS: GRUB boots and writes what the model of it says, in 52 states",
+        grub::bios,
+    ),
+    always(
+        "grub-uefi",
+        150,
+        "UEFI: GRUB boots and writes what the model of it says, in 26 states",
+        grub::uefi,
+    ),
+    torture(
+        "grub-mixes",
+        1700,
+        "GRUB and the model agree on 200 mixes of torn sectors, on BIOS and UEFI",
+        grub::mixes,
+    ),
     always("power", 55, "reboot and poweroff from inside, and the power button", none::power),
     always(
         "verity-damage",
