@@ -1,4 +1,4 @@
-//! `cargo run --example image RELEASE OUT`: the plan, then the image.
+//! `cargo run --example image RELEASE OUT`: the plan, then the image and its map.
 
 use skerry_installer::image;
 use skerry_installer::layout::Sizes;
@@ -19,6 +19,7 @@ fn main() -> anyhow::Result<()> {
         &Options::default(),
         &mut |_| {},
     )?;
-    eprintln!("{} bytes written", report.written);
+    let map = image::write_map(&out)?;
+    eprintln!("{} bytes written, {} of {} mapped", report.written, map.mapped_bytes(), map.bytes);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The flashable image: an installation onto a sparse file, the same bytes from the same release.
 
+use crate::bmap::Bmap;
 use crate::device::Disk;
 use crate::layout::{Data, Ids, Medium, Request, SMALLEST_DATA, Sizes};
 use crate::perform::{Options, Progress, Report, perform};
@@ -7,6 +8,8 @@ use crate::plan::{Extras, Plan, new};
 use crate::release::Release;
 use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
+use skerry_sys::file::replace;
+use std::fs::File;
 use std::path::Path;
 
 /// The plan of an image.
@@ -68,4 +71,14 @@ pub fn image(
         let _ = std::fs::remove_file(unfinished);
     }
     made.with_context(|| format!("making the image {}", out.display()))
+}
+
+/// Maps an image, and writes the map beside it: `x.img.bmap`.
+pub fn write_map(image: &Path) -> Result<Bmap> {
+    let file = File::open(image).with_context(|| format!("opening {}", image.display()))?;
+    let map = Bmap::of(&file)?;
+    let mut beside = image.as_os_str().to_owned();
+    beside.push(".bmap");
+    replace(Path::new(&beside), map.to_xml().as_bytes(), 0o644)?;
+    Ok(map)
 }

@@ -25,6 +25,7 @@ pub mod grow;
 pub mod image;
 pub mod layout;
 pub mod map;
+pub mod pace;
 pub mod perform;
 pub mod plan;
 pub mod record;

@@ -27,13 +27,6 @@ fn made(scratch: &Scratch, name: &str) -> PathBuf {
     out
 }
 
-fn with_map(image: &PathBuf) -> Bmap {
-    let map = Bmap::of(&File::open(image).unwrap()).unwrap();
-    let file = File::create(image.with_extension("img.bmap")).unwrap();
-    file.write_all_at(map.to_xml().as_bytes(), 0).unwrap();
-    map
-}
-
 #[test]
 fn the_same_release_gives_the_same_image() {
     let scratch = Scratch::new("same");
@@ -50,7 +43,7 @@ fn the_same_release_gives_the_same_image() {
 fn flashing_writes_what_is_mapped_and_sector_0_last() {
     let scratch = Scratch::new("flash");
     let path = made(&scratch, "x.img");
-    let map = with_map(&path);
+    let map = image::write_map(&path).unwrap();
     let length = map.bytes + (3 << 20);
     let mut disk = Memory::new(length);
     let old = noise(1, 1 << 20);
@@ -113,7 +106,7 @@ fn flashing_writes_what_is_mapped_and_sector_0_last() {
 fn a_compressed_image_is_flashed_too_and_a_damaged_one_touches_nothing() {
     let scratch = Scratch::new("zst");
     let path = made(&scratch, "x.img");
-    let map = with_map(&path);
+    let map = image::write_map(&path).unwrap();
     if tools::run("zstd", &["-q", "-1"], &path).is_some() {
         let image = Image::open(&scratch.0.join("x.img.zst")).unwrap();
         let mut disk = Disk::create(&scratch.0.join("disk"), map.bytes).unwrap();
