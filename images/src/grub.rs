@@ -72,7 +72,7 @@ const TARGETS: [Target; 2] = [
         format: "i386-pc",
         file: "core.img",
         prefix: "(,gpt1)/boot/grub",
-        modules: &["biosdisk"],
+        modules: &["biosdisk", "multiboot"],
     },
     Target {
         format: "x86_64-efi",
