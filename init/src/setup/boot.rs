@@ -35,6 +35,26 @@ fn settings(config: &Config) -> Vec<Unit> {
     units
 }
 
+/// What udevd is told of: all but the devices whose driver `coldplug` has loaded and that have neither node nor link.
+const UDEV_TRIGGER: [&str; 16] = [
+    "/usr/bin/udevadm",
+    "trigger",
+    "--action=add",
+    "--subsystem-nomatch=acpi",
+    "--subsystem-nomatch=clockevents",
+    "--subsystem-nomatch=clocksource",
+    "--subsystem-nomatch=container",
+    "--subsystem-nomatch=cpu",
+    "--subsystem-nomatch=event_source",
+    "--subsystem-nomatch=machinecheck",
+    "--subsystem-nomatch=memory",
+    "--subsystem-nomatch=module",
+    "--subsystem-nomatch=pci",
+    "--subsystem-nomatch=platform",
+    "--subsystem-nomatch=vtconsole",
+    "--subsystem-nomatch=workqueue",
+];
+
 /// What runs beside Kubernetes, or without it.
 fn services(config: &Config) -> Vec<Unit> {
     let set_up = ["apply-boot", "boot-cmd"];
@@ -50,9 +70,18 @@ fn services(config: &Config) -> Vec<Unit> {
             Unit::one_shot(
                 "udev-trigger",
                 "Devices found before udevd",
-                &["/usr/bin/udevadm", "trigger", "--action=add"],
+                &UDEV_TRIGGER,
             )
             .after(&["udevd", "coldplug"]),
+        ),
+        // Drivers of the processor itself (virtual machines, ciphers) serve workloads: the first start of Kubernetes is not held up by them.
+        quiet(
+            Unit::one_shot(
+                "processor-drivers",
+                "Drivers of the processor",
+                &["/usr/bin/udevadm", "trigger", "--action=add", "--subsystem-match=cpu"],
+            )
+            .after(&["udev-trigger", "kube-ready"]),
         ),
         Unit {
             ready: Ready::Notify,

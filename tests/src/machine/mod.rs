@@ -250,6 +250,7 @@ impl Lab {
             "console=ttyS0 skerry.root=/dev/vda skerry.roothash={roothash} skerry.hashoff={} panic=5",
             self.release.hashoff()?
         );
+        words.push_str(self.accel.kernel_words());
         for word in &request.words {
             words.push(' ');
             words.push_str(word);
