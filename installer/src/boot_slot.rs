@@ -1,10 +1,14 @@
 //! A slot's boot image: kernel, initramfs, and the command line with the root hash.
 
 use crate::content::Content;
+use crate::device::Disk;
 use crate::fat::{self, File, Volume};
-use crate::layout::Ids;
+use crate::layout::{Ids, Part, Place};
+use crate::perform::{Options, perform};
+use crate::plan::{Plan, fat_step};
 use crate::release::Release;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use std::path::Path;
 
 /// What GRUB sources in a boot slot: a release says how it is started. `$sd` is the slot's partition, `$skerry_args` what GRUB adds
 /// (`skerry.boot=`, `skerry.slot=`, `skerry.why=`). `ready` is set only when kernel and initramfs were loaded: `source` itself always
@@ -51,4 +55,27 @@ pub fn volume(release: &Release, files: &[File]) -> Volume {
         serial: Ids(release.root_hash.0).serial("boot"),
         time: release.built,
     }
+}
+
+/// Makes a boot slot's image in a file: what a release can hold as `boot.img`. It is then written as it is.
+pub fn image(release: &Release, out: &Path) -> Result<()> {
+    let files = files(release)?;
+    let volume = volume(release, &files);
+    let mut file = Disk::create(out, volume.bytes).with_context(|| format!("making {}", out.display()))?;
+    let plan = Plan {
+        version: release.version.clone(),
+        disk_bytes: volume.bytes,
+        promise: "",
+        steps: vec![fat_step(
+            Part::BootA,
+            Place {
+                at: 0,
+                bytes: volume.bytes,
+            },
+            &volume,
+            files,
+        )?],
+    };
+    perform(&plan, &mut file, &Options::default(), &mut |_| {})?;
+    Ok(())
 }

@@ -100,10 +100,6 @@ pub fn again(release: &Release, table: &Table, disk_bytes: u64, pair: &Pair) -> 
         Layout::of(table, release.arch).context("looking at the disk: it has not the partitions of Skerry, so there is no data to keep")?;
     let view = pair.read();
     let (good, other) = (view.state.good, view.state.good.other());
-    let (boot, root) = match other {
-        Slot::A => (Part::BootA, Part::RootA),
-        Slot::B => (Part::BootB, Part::RootB),
-    };
     let begun = State::settled(good);
     let done = State::settled(other);
     let state_at = place(&layout, Part::Bootstate)?.at;
@@ -117,12 +113,7 @@ pub fn again(release: &Release, table: &Table, disk_bytes: u64, pair: &Pair) -> 
             sectors: first,
         });
     }
-    steps.push(Step::Erase {
-        what: format!("the boot slot that is not good: {boot}"),
-        ranges: vec![zeros(place(&layout, boot)?.at, SECTOR)],
-    });
-    steps.push(root_step(release, &layout, root)?);
-    steps.push(boot_step(release, &layout, boot)?);
+    steps.extend(slot(release, &layout, other)?);
     steps.push(Step::SetBootState {
         says: format!("slot {other} is good"),
         sectors: sectors(&Pair::of(begun), done),
@@ -133,6 +124,23 @@ pub fn again(release: &Release, table: &Table, disk_bytes: u64, pair: &Pair) -> 
         promise: PROMISE_AGAIN,
         steps,
     })
+}
+
+/// A release into a slot, which must be neither good nor running nor on trial: its boot sector is wiped first and comes back last, so
+/// that in between there is no kernel whose root is not there.
+pub fn slot(release: &Release, layout: &Layout, slot: Slot) -> Result<Vec<Step>> {
+    let (boot, root) = match slot {
+        Slot::A => (Part::BootA, Part::RootA),
+        Slot::B => (Part::BootB, Part::RootB),
+    };
+    Ok(vec![
+        Step::Erase {
+            what: format!("the old kernel of the slot that is not good: {boot}"),
+            ranges: vec![zeros(place(layout, boot)?.at, SECTOR)],
+        },
+        root_step(release, layout, root)?,
+        boot_step(release, layout, boot)?,
+    ])
 }
 
 fn place(layout: &Layout, part: Part) -> Result<Place> {
@@ -201,7 +209,8 @@ fn boot_step(release: &Release, layout: &Layout, to: Part) -> Result<Step> {
     fat_step(to, place, &boot_slot::volume(release, &files), files)
 }
 
-fn fat_step(to: Part, place: Place, volume: &Volume, files: Vec<File>) -> Result<Step> {
+/// A file system in a partition.
+pub fn fat_step(to: Part, place: Place, volume: &Volume, files: Vec<File>) -> Result<Step> {
     fits(to, place, volume.bytes)?;
     let mut extents = fat::lay_out(volume, &files).with_context(|| format!("laying out the file system of {to}"))?;
     for extent in &mut extents {

@@ -127,6 +127,28 @@ fn a_compressed_image_is_flashed_too_and_a_damaged_one_touches_nothing() {
     assert!(said.contains("nothing was written / try: a larger disk"), "{said}");
 }
 
+/// A release that brings its boot slot as an image is installed to the same bytes as one that does not.
+#[test]
+fn a_boot_image_is_what_the_installer_makes_of_its_files() {
+    let scratch = Scratch::new("boot");
+    let made = release(&scratch.0.join("r"), 70, 300_000, 50_000).release;
+    let out = scratch.0.join("boot.img");
+    skerry_installer::boot_slot::image(&made, &out).unwrap();
+    tools::run("fsck.fat", &["-n"], &out);
+    let plan = image::plan(&made, sizes(), &Extras::default()).unwrap();
+    let mut disk = Recorder::new(Memory::new(plan.disk_bytes));
+    let options = Options {
+        temporary: scratch.0.clone(),
+        ..Options::default()
+    };
+    skerry_installer::perform::perform(&plan, &mut disk, &options, &mut |_| {}).unwrap();
+    let place = skerry_installer::device::table(&disk).primary.unwrap().partition(3).unwrap().first * 512;
+    let expected = fs::read(&out).unwrap();
+    let mut found = vec![0; expected.len()];
+    disk.now.read(place, &mut found).unwrap();
+    assert!(found == expected);
+}
+
 trait As {
     fn now_as(&self, bytes: u64) -> Recorder;
 }
