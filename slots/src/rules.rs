@@ -78,6 +78,9 @@ pub fn may_write(pair: &Pair, running: Slot, slot: Slot) -> Result<(), Refused> 
 }
 
 /// Makes ready to write the slot that is not running: takes it off trial in both copies. Only then [`may_write`] allows it.
+///
+/// Whoever writes wipes the first sector of the boot partition first and writes it last: should both copies be lost or the good slot be
+/// unreadable, GRUB then passes over a half-written slot.
 pub fn begin_write(pair: &Pair, running: Slot) -> Result<(Slot, Writes), Refused> {
     let (state, slot) = (known(pair)?, running.other());
     if slot == state.good {
