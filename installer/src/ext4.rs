@@ -6,6 +6,7 @@
 use crate::map::{Range, mapped};
 use crate::step::Ext4;
 use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,8 +37,15 @@ impl Drop for Made {
     }
 }
 
-/// Makes it, in a new file in `folder`.
-pub fn make(ext4: &Ext4, folder: &Path) -> Result<Made> {
+/// `PATH`, with the folders that a plain user's leaves out.
+pub(crate) fn path_with_sbin() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
+}
+
+/// Makes it, in a new file in `folder`. `mke2fs`: the words that run it.
+pub fn make(ext4: &Ext4, folder: &Path, mke2fs: &[OsString]) -> Result<Made> {
     let path = folder.join(format!("skerry-data-{}-{}.ext4", std::process::id(), ext4.uuid));
     let _ = std::fs::remove_file(&path);
     let file = OpenOptions::new()
@@ -54,15 +62,20 @@ pub fn make(ext4: &Ext4, folder: &Path) -> Result<Made> {
     made.file
         .set_len(ext4.bytes)
         .with_context(|| format!("making {}", made.path.display()))?;
-    run(ext4, &made.path)?;
+    run(ext4, &made.path, mke2fs)?;
     made.ranges = mapped(&made.file).with_context(|| format!("looking at {}", made.path.display()))?;
     Ok(made)
 }
 
-fn run(ext4: &Ext4, path: &Path) -> Result<()> {
+fn run(ext4: &Ext4, path: &Path, words: &[OsString]) -> Result<()> {
     let journal = if ext4.bytes >> 20 < 8 * JOURNAL { 4 } else { JOURNAL };
-    let mut mke2fs = Command::new("mke2fs");
+    let (program, first) = words
+        .split_first()
+        .context("making the data file system: no words to run mke2fs with")?;
+    let mut mke2fs = Command::new(program);
     mke2fs
+        .args(first)
+        .env("PATH", path_with_sbin())
         .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "1"])
         .args(["-O", FEATURES, "-L", &ext4.label, "-U", &ext4.uuid])
         .arg("-J")
@@ -113,7 +126,7 @@ mod tests {
             tree: None,
         };
         let read = || {
-            let made = make(&ext4, &std::env::temp_dir()).unwrap();
+            let made = make(&ext4, &std::env::temp_dir(), &["mke2fs".into()]).unwrap();
             let bytes: Vec<Vec<u8>> = made
                 .ranges
                 .iter()

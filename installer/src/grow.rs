@@ -156,6 +156,7 @@ pub fn grow_data(disk: &Disk, data: Place, node: &Path) -> Result<()> {
     partition::resize(disk.file(), Part::Data.number(), data.at, data.bytes)?;
     let out = Command::new("resize2fs")
         .arg(node)
+        .env("PATH", crate::ext4::path_with_sbin())
         .env("LC_ALL", "C")
         .output()
         .with_context(|| format!("growing {}: running resize2fs", node.display()))?;

@@ -10,6 +10,7 @@ use crate::step::Step;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 use skerry_sys::gpt::{self, SECTOR};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -22,6 +23,8 @@ pub struct Options {
     pub read_back: bool,
     /// A folder for the data file system while it is made: about 50 MiB.
     pub temporary: PathBuf,
+    /// The words that run mke2fs: another one than this computer's, where the same image is to come out everywhere.
+    pub mke2fs: Vec<OsString>,
     /// How many bytes are written at once.
     pub chunk: usize,
 }
@@ -31,6 +34,7 @@ impl Default for Options {
         Self {
             read_back: true,
             temporary: std::env::temp_dir(),
+            mke2fs: vec!["mke2fs".into()],
             chunk: 1 << 20,
         }
     }
@@ -83,7 +87,7 @@ pub fn perform(plan: &Plan, device: &mut dyn Device, options: &Options, tell: &m
         .steps
         .iter()
         .map(|step| match step {
-            Step::MakeExt4 { ext4, .. } => ext4::make(ext4, &options.temporary).map(Some),
+            Step::MakeExt4 { ext4, .. } => ext4::make(ext4, &options.temporary, &options.mke2fs).map(Some),
             _ => Ok(None),
         })
         .collect::<Result<_>>()

@@ -123,5 +123,6 @@ pub fn options(scratch: &Scratch) -> Options {
         read_back: true,
         temporary: scratch.0.clone(),
         chunk: 4096,
+        ..Options::default()
     }
 }
