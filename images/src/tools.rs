@@ -16,6 +16,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("e2fsprogs", "data disks made from a folder"),
     ("erofs-utils", "mkfs.erofs, newer than Debian 12's"),
     ("fdisk", "partition tables of test disks"),
+    ("gdisk", "sgdisk checks our partition tables"),
     ("grub-common", "grub-mkimage"),
     ("grub-efi-amd64-bin", "the boot loader's modules for UEFI"),
     ("grub-pc-bin", "the boot loader's modules for BIOS"),
