@@ -15,7 +15,9 @@ use std::os::unix::fs::OpenOptionsExt;
 pub fn run(args: &[String]) -> Result<()> {
     let root = Root::system();
     let facts = Facts::read(&root)?;
-    let distribution = read_config(&root)?.skerry.distribution;
+    let config = read_config(&root)?.skerry;
+    // A machine that is asked to join does not start a cluster of its own, and this version does not join.
+    let distribution = if config.server_url.is_some() { Distribution::None } else { config.distribution };
     let network = network_state::read(&root);
     let fingerprint = root.text("/etc/ssh/ssh_host_ed25519_key.pub").and_then(|key| fingerprint(&key));
     let done = args.first().is_some_and(|a| a == "ready");

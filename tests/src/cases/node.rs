@@ -38,7 +38,7 @@ const READY: [Probe<'static>; 5] = [
     ),
     (
         "pods of the system run",
-        "kubectl -n kube-system wait --for=condition=Ready pod --all --timeout=150s",
+        "kubectl -n kube-system wait --for=create deployment/coredns --timeout=150s && kubectl -n kube-system rollout status deployment/coredns --timeout=150s",
         Expect::Success,
     ),
 ];
@@ -88,7 +88,7 @@ const KEYS: [Probe<'static>; 31] = [
     ("hostname in /etc/hosts", "getent hosts harbour-one", Expect::Has("127.0.1.1")),
     (
         "ssh_authorized_keys, and no other",
-        "grep -c . /home/skerry/.ssh/authorized_keys",
+        "grep -c ^ssh- /home/skerry/.ssh/authorized_keys",
         Expect::Is("1"),
     ),
     (
@@ -176,7 +176,7 @@ const KEYS: [Probe<'static>; 31] = [
     ),
     (
         "server_url: answered",
-        "skerry config explain 2>&1 | grep -i -A3 server_url",
+        "echo 'skerry: {server_url: https://192.0.2.1:6443, token: a-long-and-secret-token}' > /run/w.yaml; skerry config explain /run/w.yaml 2>&1 | grep -i -A3 server_url",
         Expect::Has("not in this version"),
     ),
     (

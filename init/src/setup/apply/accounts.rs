@@ -52,8 +52,11 @@ pub fn with_logins(base: &Accounts, logins: &[Login]) -> Accounts {
             Some(at) => set(&mut shadow, at, line),
             None => shadow.push(line),
         }
-        if position(&group, &l.group).is_none() {
-            group.push(format!("{}:x:{}:", l.group, l.id));
+        // A second name of a user is a second name of its group too: k3OS files say `owner: rancher:rancher`.
+        for name in [&l.group, &l.name] {
+            if position(&group, name).is_none() {
+                group.push(format!("{name}:x:{}:", l.id));
+            }
         }
         if l.sudo {
             join_group(&mut group, "sudo", &l.name);
