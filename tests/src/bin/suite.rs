@@ -70,6 +70,7 @@ fn main() -> ExitCode {
     let runner = Runner {
         started: Instant::now(),
         request,
+        failures: Mutex::default(),
     };
     let mut tally = Tally::default();
     for tier in tiers::of_this_computer().iter().filter(|t| runner.wants(t.name)) {
@@ -79,6 +80,9 @@ fn main() -> ExitCode {
     tally += runner.unproven();
     let all = std::env::var("REQUIRE").is_ok_and(|r| r == "all");
     runner.say("done", "all that was asked for has run");
+    for failure in runner.failures.lock().iter().flat_map(|f| f.iter()) {
+        println!("failed: {failure}");
+    }
     println!("{tally}");
     if tally.is_success(all) {
         ExitCode::SUCCESS
@@ -94,6 +98,7 @@ fn list(request: &Request) {
             only: request.only.clone(),
             ..*request
         },
+        failures: Mutex::default(),
     };
     for tier in tiers::of_this_computer().iter().filter(|t| runner.wants(t.name)) {
         println!("{:<20} {}", tier.name, tier.what);
@@ -108,6 +113,8 @@ fn list(request: &Request) {
 struct Runner {
     started: Instant,
     request: Request,
+    /// What failed, told once more at the end.
+    failures: Mutex<Vec<String>>,
 }
 
 impl Runner {
@@ -139,6 +146,12 @@ impl Runner {
         tally
     }
 
+    fn failed(&self, failure: String) {
+        if let Ok(mut failures) = self.failures.lock() {
+            failures.push(failure);
+        }
+    }
+
     fn say(&self, name: &str, text: &str) {
         let at = self.started.elapsed().as_secs();
         println!("[{:3}:{:02}] {name:<20} {text}", at / 60, at % 60);
@@ -157,6 +170,7 @@ impl Runner {
             Ok(ended) => ended,
             Err(e) => {
                 self.say(name, &format!("FAILED: {e:#}"));
+                self.failed(format!("{name}: {e:#}"));
                 return Tally::one(false);
             }
         };
@@ -190,6 +204,7 @@ impl Runner {
         } else {
             let failures = count::failures(&ended.output).join(", ");
             self.say(name, &format!("FAILED in {took} {failures}"));
+            self.failed(format!("{name}: {failures}"));
             println!("{}", ended.last_lines(40));
         }
         tally
@@ -272,6 +287,7 @@ impl Runner {
             );
             for failed in &checks.failed {
                 println!("          - {failed}");
+                self.failed(format!("{}: {failed}", case.name));
             }
             println!("          see target/machine/{}*/", case.name);
         }
