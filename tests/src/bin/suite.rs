@@ -16,7 +16,7 @@ use std::time::Instant;
 const HELP: &str = "suite [--list] [--only WORD] [--torture] [--jobs N]
 
   --list       what would run, and how long the machine tests are expected to take
-  --only WORD  only what has WORD in its name (fmt, clippy, test, image, machine, or a machine test)
+  --only WORD  only what has WORD in its name (fmt, clippy, test, image, machine, or a machine test); WORD,WORD for several
   --torture    the slow machine tests too
   --jobs N     machine tests at a time (1; each wants 2 cores and 4 GiB)
 
@@ -119,11 +119,20 @@ struct Runner {
 
 impl Runner {
     fn wants(&self, name: &str) -> bool {
-        self.request.only.as_deref().is_none_or(|only| name.contains(only))
+        self.request
+            .only
+            .as_deref()
+            .is_none_or(|only| only.split(',').any(|word| name.contains(word)))
     }
 
     fn cases(&self) -> Vec<&'static Case> {
-        let on = |c: &&Case| c.when == When::Always || self.request.torture || self.request.only.as_deref() == Some(c.name);
+        let named = |name: &str| {
+            self.request
+                .only
+                .as_deref()
+                .is_some_and(|only| only.split(',').any(|word| word == name))
+        };
+        let on = |c: &&Case| c.when == When::Always || self.request.torture || named(c.name);
         TABLE
             .iter()
             .filter(on)
