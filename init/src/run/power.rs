@@ -14,8 +14,9 @@ const EV_KEY: u16 = 1;
 const EVENT: usize = 24;
 /// `O_NONBLOCK`, the same on amd64, arm64 and arm.
 const NONBLOCK: i32 = 0o4000;
-/// Drivers come late: looked for again after this, then after twice that, up to [`SELDOM`].
-const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// Drivers come late: while the machine starts this is the pause between two looks, then twice that each time, up to [`SELDOM`].
+const OFTEN: Duration = Duration::from_secs(1);
+const STARTING: Duration = Duration::from_secs(90);
 const SELDOM: Duration = Duration::from_secs(300);
 
 /// All power buttons found so far.
@@ -33,7 +34,10 @@ impl Buttons {
         if now < self.look_at {
             return;
         }
-        let pause = self.pause.map_or(FIRST_LOOK, |p| (p * 2).min(SELDOM));
+        let pause = match self.pause {
+            Some(p) if now > STARTING => (p * 2).min(SELDOM),
+            _ => OFTEN,
+        };
         self.pause = Some(pause);
         self.look_at = now + pause;
         for name in buttons() {
