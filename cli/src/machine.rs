@@ -50,8 +50,8 @@ pub fn order(request: &Request) -> anyhow::Result<ExitCode> {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Stops a service, and returns when it has stopped.
-pub fn stop(service: String) -> anyhow::Result<ExitCode> {
-    ask(&Request::Stop(service.clone()))?;
+pub fn stop(service: &str) -> anyhow::Result<ExitCode> {
+    ask(&Request::Stop(service.to_owned()))?;
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         let (_, units) = status()?;

@@ -104,7 +104,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Services { json } => status::services(json),
         Command::Logs(args) => logs::run(&args),
         Command::Start { service } => machine::order(&Request::Start(service)),
-        Command::Stop { service } => machine::stop(service),
+        Command::Stop { service } => machine::stop(&service),
         Command::Restart { service } => machine::order(&Request::Restart(service)),
         Command::Config(command) => config::run(command),
         Command::Reboot => machine::order(&Request::Reboot),

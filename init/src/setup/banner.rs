@@ -17,7 +17,11 @@ pub fn run(args: &[String]) -> Result<()> {
     let facts = Facts::read(&root)?;
     let config = read_config(&root)?.skerry;
     // A machine that is asked to join does not start a cluster of its own, and this version does not join.
-    let distribution = if config.server_url.is_some() { Distribution::None } else { config.distribution };
+    let distribution = if config.server_url.is_some() {
+        Distribution::None
+    } else {
+        config.distribution
+    };
     let network = network_state::read(&root);
     let fingerprint = root.text("/etc/ssh/ssh_host_ed25519_key.pub").and_then(|key| fingerprint(&key));
     let done = args.first().is_some_and(|a| a == "ready");

@@ -66,14 +66,7 @@ fn services(config: &Config) -> Vec<Unit> {
             ..Unit::service("udevd", "Device links", &["/usr/lib/systemd/systemd-udevd"]).after(&["apply-boot"])
         },
         quiet(helper("coldplug", "Drivers for the hardware found", &["coldplug"]).after(&["apply-boot"])),
-        quiet(
-            Unit::one_shot(
-                "udev-trigger",
-                "Devices found before udevd",
-                &UDEV_TRIGGER,
-            )
-            .after(&["udevd", "coldplug"]),
-        ),
+        quiet(Unit::one_shot("udev-trigger", "Devices found before udevd", &UDEV_TRIGGER).after(&["udevd", "coldplug"])),
         // Drivers of the processor itself (virtual machines, ciphers) serve workloads: the first start of Kubernetes is not held up by them.
         quiet(
             Unit::one_shot(

@@ -25,15 +25,23 @@ pub fn give_up_if_needed(say: &impl Fn(&str)) -> Vec<String> {
     result.err().into_iter().collect()
 }
 
-/// Makes the reserve where there is none and room enough.
+/// Makes the reserve where there is none and room enough; says so where the disk lives on a reserve that was given up.
 pub fn make_if_there_is_room() -> Vec<String> {
-    let result = file::space(Path::new(STATE)).and_then(|space| {
-        if path().exists() || !is_affordable(space) {
-            return Ok(());
+    if path().exists() {
+        return vec![];
+    }
+    match file::space(Path::new(STATE)) {
+        Ok(space) if is_affordable(space) => {
+            let made = file::preallocate(&path(), RESERVE_BYTES);
+            made.err().map(|why| why.to_string()).into_iter().collect()
         }
-        file::preallocate(&path(), RESERVE_BYTES)
-    });
-    result.err().map(|why| why.to_string()).into_iter().collect()
+        Ok(space) if space.free < 2 * RESERVE_BYTES => vec![format!(
+            "the data disk is almost full ({} MiB left) and its reserve is used up: make room, or the next full disk stops the datastore",
+            space.free >> 20
+        )],
+        Ok(_) => vec![],
+        Err(why) => vec![why.to_string()],
+    }
 }
 
 /// Blocks kept back by ext4 count as left: our services may use them.
