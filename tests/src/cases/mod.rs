@@ -174,7 +174,7 @@ pub const TABLE: &[Case] = &[
         "300 and 400 days later: certificates renewed, Ready",
         node::clock_later,
     ),
-    unproven("live", 65, "without a data disk: Ready, in memory", node::live),
+    always("live", 120, "without a data disk: Ready, in memory", node::live),
     unproven(
         "broken-to-ready",
         120,
