@@ -27,20 +27,35 @@ pub fn give_up_if_needed(say: &impl Fn(&str)) -> Vec<String> {
 
 /// Makes the reserve where there is none and room enough; says so where the disk lives on a reserve that was given up.
 pub fn make_if_there_is_room() -> Vec<String> {
-    if path().exists() {
-        return vec![];
-    }
-    match file::space(Path::new(STATE)) {
-        Ok(space) if is_affordable(space) => {
-            let made = file::preallocate(&path(), RESERVE_BYTES);
-            made.err().map(|why| why.to_string()).into_iter().collect()
-        }
-        Ok(space) if space.free < 2 * RESERVE_BYTES => vec![format!(
+    let exists = path().exists();
+    let done = file::space(Path::new(STATE)).and_then(|space| match decide(exists, space) {
+        Next::Nothing => Ok(None),
+        Next::Make => file::preallocate(&path(), RESERVE_BYTES).map(|()| None),
+        Next::Warn(problem) => Ok(Some(problem)),
+    });
+    done.unwrap_or_else(|why| Some(why.to_string())).into_iter().collect()
+}
+
+/// What is to be done about the reserve once the machine has come up.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    Make,
+    Warn(String),
+}
+
+fn decide(exists: bool, space: Space) -> Next {
+    if exists {
+        Next::Nothing
+    } else if is_affordable(space) {
+        Next::Make
+    } else if space.free < 2 * RESERVE_BYTES {
+        Next::Warn(format!(
             "the data disk is almost full ({} MiB left) and its reserve is used up: make room, or the next full disk stops the datastore",
             space.free >> 20
-        )],
-        Ok(_) => vec![],
-        Err(why) => vec![why.to_string()],
+        ))
+    } else {
+        Next::Nothing
     }
 }
 
@@ -56,6 +71,18 @@ fn is_affordable(space: Space) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn living_on_the_reserve_is_said() {
+        let at = |mib: u64| Space {
+            free: mib << 20,
+            available: mib << 20,
+        };
+        assert_eq!(decide(true, at(0)), Next::Nothing);
+        assert_eq!(decide(false, at(1000)), Next::Make);
+        assert_eq!(decide(false, at(200)), Next::Nothing);
+        assert!(matches!(decide(false, at(60)), Next::Warn(problem) if problem.contains("almost full (60 MiB left)")));
+    }
 
     #[test]
     fn it_is_not_given_up_and_made_again_in_turn() {
