@@ -46,8 +46,10 @@ const SOURCES: &[&str] = &[
     "fetch",
     "images",
     "init",
+    "installer",
     "network",
     "overlay",
+    "slots",
     "sys",
 ];
 

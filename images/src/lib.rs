@@ -18,6 +18,7 @@ pub mod cache;
 pub mod cpio;
 pub mod debian;
 pub mod digest;
+pub mod disk;
 pub mod finish;
 pub mod fixture;
 pub mod go;

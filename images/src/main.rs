@@ -7,7 +7,7 @@ use skerry_images::cache::Cache;
 use skerry_images::host::{self, Mirror};
 use skerry_images::kernel::Flavour;
 use skerry_images::tools::Root;
-use skerry_images::{fixture, grub, image, release};
+use skerry_images::{disk, fixture, grub, image, release};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,6 +50,15 @@ enum Wanted {
     Grub {
         /// Where to
         #[arg(long, default_value = "out")]
+        out: PathBuf,
+    },
+    /// Make the flashable disk image of a release: FILE, FILE.zst, FILE.bmap, FILE.sha256
+    Disk {
+        /// The folder of the release
+        #[arg(long, default_value = "out")]
+        release: PathBuf,
+        /// Where to
+        #[arg(long, default_value = "out/skerry-amd64.img")]
         out: PathBuf,
     },
     /// Print what a made image weighs
@@ -99,6 +108,11 @@ fn perform(wanted: Wanted) -> Result<()> {
         }
         Wanted::Grub { out } => {
             for path in grub::grub(&cache, &tools(&cache)?, &out)? {
+                println!("{}", path.display());
+            }
+        }
+        Wanted::Disk { release, out } => {
+            for path in disk::disk(&cache, &tools(&cache)?, &release, &out)? {
                 println!("{}", path.display());
             }
         }

@@ -24,6 +24,31 @@ pub struct Device {
     pub partition_label: Option<String>,
     /// The number in the partition table, if this is a partition.
     pub partition: Option<u32>,
+    /// Its GUID (`PARTUUID`) when the kernel read the table, if this is a partition that has one.
+    pub guid: Option<String>,
+    /// The name of the disk it is on, if this is a partition.
+    pub disk: Option<String>,
+}
+
+/// Partition `number` of the disk `disk`, among `devices`.
+pub fn partition_of<'a>(devices: &'a [Device], disk: &str, number: u32) -> Option<&'a Device> {
+    devices
+        .iter()
+        .find(|d| d.partition == Some(number) && d.disk.as_deref() == Some(disk))
+}
+
+/// The device whose content is mounted as `/`, below dm-verity: a disk or a partition. `None`: it is not on a block device.
+pub fn below_root() -> Result<Option<Device>> {
+    let root = crate::mount::mounted()?.into_iter().rev().find(|m| m.target == Path::new("/"));
+    let Some((major, minor)) = root.map(|m| m.device) else {
+        return Ok(None);
+    };
+    let at = format!("/sys/dev/block/{major}:{minor}");
+    let slaves = std::fs::read_dir(Path::new(&at).join("slaves")).into_iter().flatten().flatten();
+    let below = slaves.map(|e| e.file_name()).next();
+    let name = below.or_else(|| std::fs::canonicalize(&at).ok()?.file_name().map(ToOwned::to_owned));
+    let name = name.map(|n| n.to_string_lossy().into_owned());
+    Ok(devices()?.into_iter().find(|d| Some(&d.name) == name.as_ref()))
 }
 
 /// All disks and partitions the kernel knows now, by name.
@@ -43,23 +68,30 @@ pub fn devices() -> Result<Vec<Device>> {
             continue;
         };
         let word = |name: &str| file::read_text(at.join(name), 64).unwrap_or_default();
-        found.extend(describe(&uevent, &word("size"), &word("ro")));
+        // A partition's folder lies in its disk's.
+        let parent = std::fs::canonicalize(&at)
+            .ok()
+            .and_then(|real| Some(real.parent()?.file_name()?.to_string_lossy().into_owned()));
+        found.extend(describe(&uevent, &word("size"), &word("ro"), parent));
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
 /// From sysfs's `uevent`, `size` (in 512-byte sectors, always) and `ro`.
-fn describe(uevent: &str, size: &str, read_only: &str) -> Option<Device> {
+fn describe(uevent: &str, size: &str, read_only: &str, parent: Option<String>) -> Option<Device> {
     let value = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let name = value("DEVNAME")?;
+    let partition = value("PARTN").and_then(|n| n.parse().ok());
     Some(Device {
         name: name.to_owned(),
         path: Path::new("/dev").join(name),
         bytes: size.trim().parse().unwrap_or(0u64).saturating_mul(512),
         is_read_only: read_only.trim() == "1",
         partition_label: value("PARTNAME").map(str::to_owned),
-        partition: value("PARTN").and_then(|n| n.parse().ok()),
+        partition,
+        guid: value("PARTUUID").map(str::to_owned),
+        disk: parent.filter(|_| partition.is_some()),
     })
 }
 
@@ -165,9 +197,10 @@ mod tests {
     #[test]
     fn reads_sysfs() {
         let partition = describe(
-            "MAJOR=254\nMINOR=3\nDEVNAME=vda3\nDEVTYPE=partition\nPARTN=3\nPARTNAME=root a\n",
+            "MAJOR=254\nMINOR=3\nDEVNAME=vda3\nDEVTYPE=partition\nPARTN=3\nPARTNAME=root a\nPARTUUID=0000-ab\n",
             "8192\n",
             "1\n",
+            Some("vda".into()),
         )
         .unwrap();
         assert_eq!(
@@ -176,7 +209,16 @@ mod tests {
         );
         assert_eq!((partition.path.to_str(), partition.bytes), (Some("/dev/vda3"), 4 << 20));
         assert!(partition.is_read_only);
-        assert_eq!(describe("MAJOR=1\n", "0", "0"), None);
+        assert_eq!(
+            (partition.guid.as_deref(), partition.disk.as_deref()),
+            (Some("0000-ab"), Some("vda"))
+        );
+        let disk = describe("DEVNAME=vda\n", "8", "0", Some("block".into())).unwrap();
+        assert_eq!(disk.disk, None);
+        let both = [disk, partition];
+        assert_eq!(partition_of(&both, "vda", 3), both.last());
+        assert_eq!((partition_of(&both, "vda", 4), partition_of(&both, "vdb", 3)), (None, None));
+        assert_eq!(describe("MAJOR=1\n", "0", "0", None), None);
     }
 
     fn superblock() -> Vec<u8> {

@@ -43,6 +43,17 @@ pub struct Texts<'a> {
     pub cmdline: &'a str,
 }
 
+/// One module to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// Its name.
+    pub module: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// It is only wished for (`softdep`): `crc32c_intel` refuses a processor without SSE 4.2, and what wishes for it works without.
+    pub is_wish: bool,
+}
+
 impl Index {
     /// Makes an index; lines that are not understood are skipped.
     pub fn parse(dir: &Path, texts: Texts<'_>) -> Self {
@@ -147,14 +158,13 @@ impl Index {
         self.modules.contains_key(&plain(name)) || self.builtin.contains(&plain(name))
     }
 
-    /// The files to load for `name`, in order, each with the module's name. `None`: there is no such module.
-    pub fn plan(&self, name: &str) -> Option<Vec<(String, PathBuf)>> {
+    /// The files to load for `name`, in order. `None`: there is no such module.
+    pub fn plan(&self, name: &str) -> Option<Vec<Load>> {
         let mut order = vec![];
-        let known = self.add(&plain(name), &mut order, &mut BTreeSet::new());
-        known.then(|| order.into_iter().map(|(name, path)| (name, self.dir.join(path))).collect())
+        self.add(&plain(name), false, &mut order, &mut BTreeSet::new()).then_some(order)
     }
 
-    fn add(&self, name: &str, order: &mut Vec<(String, String)>, seen: &mut BTreeSet<String>) -> bool {
+    fn add(&self, name: &str, is_wish: bool, order: &mut Vec<Load>, seen: &mut BTreeSet<String>) -> bool {
         if self.builtin.contains(name) || !seen.insert(name.to_owned()) {
             return true;
         }
@@ -164,14 +174,18 @@ impl Index {
         // A wish may name an alias or something that is not there: it is only a wish.
         for wish in self.before.get(name).into_iter().flatten() {
             for module in self.lookup(wish) {
-                self.add(module, order, seen);
+                self.add(module, true, order, seen);
             }
-            self.add(&plain(wish), order, seen);
+            self.add(&plain(wish), true, order, seen);
         }
         for need in needs.iter().rev() {
-            self.add(&name_of(need), order, seen);
+            self.add(&name_of(need), is_wish, order, seen);
         }
-        order.push((name.to_owned(), path.clone()));
+        order.push(Load {
+            module: name.to_owned(),
+            file: self.dir.join(path),
+            is_wish,
+        });
         true
     }
 
@@ -201,7 +215,7 @@ pub fn load(index: &Index, name: &str, parameters: &str) -> Result<()> {
             source: why,
         });
     };
-    for (module, path) in files {
+    for Load { module, file, is_wish } in files {
         if is_live(&module) {
             continue;
         }
@@ -210,7 +224,10 @@ pub fn load(index: &Index, name: &str, parameters: &str) -> Result<()> {
             all.push(' ');
             all.push_str(parameters);
         }
-        insert(&path, all.trim_start()).doing("loading module", &module)?;
+        let inserted = insert(&file, all.trim_start()).doing("loading module", &module);
+        if !is_wish {
+            inserted?;
+        }
     }
     Ok(())
 }
@@ -399,14 +416,16 @@ alias crypto-crc32c crc32c-generic
     #[test]
     fn what_is_needed_comes_first() {
         let index = index("", "");
-        let names = |name: &str| index.plan(name).unwrap().into_iter().map(|(n, _)| n).collect::<Vec<_>>();
+        let names = |name: &str| index.plan(name).unwrap().into_iter().map(|l| l.module).collect::<Vec<_>>();
         assert_eq!(names("virtio-net"), ["failover", "net_failover", "virtio_net"]);
         assert_eq!(names("dm_verity"), ["dm_bufio", "dm_verity"]);
         assert_eq!(names("erofs"), ["crc32c_generic", "libcrc32c", "erofs"]);
         assert_eq!(names("ext4"), Vec::<String>::new());
         assert_eq!(index.plan("unheard_of"), None);
-        let path = &index.plan("failover").unwrap()[0].1;
+        let path = &index.plan("failover").unwrap()[0].file;
         assert_eq!(path, Path::new("/m/kernel/net/core/failover.ko.xz"));
+        let wishes: Vec<bool> = index.plan("erofs").unwrap().iter().map(|l| l.is_wish).collect();
+        assert_eq!(wishes, [true, false, false]);
         assert!(index.knows("dm-verity") && index.knows("ext4") && !index.knows("xfs"));
     }
 

@@ -5,10 +5,12 @@ mod apply;
 mod authorized;
 mod banner;
 mod boot;
+mod booted;
 mod clock;
 mod coldplug;
 mod command;
 mod confirm;
+mod esp;
 mod facts;
 mod keys;
 mod kube;
@@ -43,6 +45,7 @@ fn dispatch(args: &[String]) -> Result<()> {
             storage::guard();
             Ok(())
         }
+        "storage" if rest == ["grow"] => storage::grow(),
         "storage" => storage::run(),
         "plan" => plan::run(rest),
         "apply" => apply::run(rest),

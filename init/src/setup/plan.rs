@@ -5,11 +5,11 @@ use crate::root::Root;
 use crate::said::said;
 use crate::sources::{self, Identity};
 use crate::store::{self, LAST_GOOD, Stored, THIS_BOOT};
-use crate::{boot, coldplug};
+use crate::{boot, coldplug, esp};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use skerry_config::types::Config;
-use skerry_config::{Loaded, Origin, Problem, Severity, Source, load};
+use skerry_config::{Loaded, Origin, Problem, Severity, Source, load, order};
 use skerry_control::unit;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ enum Choice {
 
 /// Looks, decides, leaves everything in `/run/skerry`, and returns the units.
 pub fn perform(root: &Root, forced: bool) -> Result<String> {
-    let looked = look(root);
+    let looked = look(root, forced);
     let known = store::read(root, LAST_GOOD).unwrap_or_else(|why| {
         eprintln!("{}", said(&why));
         None
@@ -102,10 +102,18 @@ struct Looked {
     unread: Vec<String>,
 }
 
-fn look(root: &Root) -> Looked {
+/// After a planning that hung or broke, what it may have hung on (a damaged ESP) is not touched again.
+fn look(root: &Root, is_forced: bool) -> Looked {
     let pinned = root.word(facts::NODE_NAME);
     let mac = first_mac(root, pinned.is_none());
-    let (sources, unread) = sources::look(root, &Identity::read(root, mac.clone()));
+    let (mut sources, mut unread) = sources::look(root, &Identity::read(root, mac.clone()));
+    if root.is_system() && !is_forced {
+        match esp::config() {
+            Ok(found) => sources.extend(found),
+            Err(why) => unread.push(format!("{}; this boot goes on without it", said(&why))),
+        }
+    }
+    let sources = order(sources);
     let cmdline = root.text("/proc/cmdline").unwrap_or_default();
     let active = root.text("/sys/class/tty/console/active").unwrap_or_default();
     let facts = Facts {

@@ -86,7 +86,7 @@ fn entries(root: &Root, folder: &str, kind: SourceKind, identity: &Identity) -> 
 }
 
 /// Reads a regular file; anything else (a pipe without a writer, for instance) could hold up the boot.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other("it is not a regular file"));
     }

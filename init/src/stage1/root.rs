@@ -34,6 +34,32 @@ pub enum Place {
     Path(PathBuf),
     /// `PARTLABEL=root-a`
     PartitionLabel(String),
+    /// The root of a slot, on the disk whose boot partition has this GUID: another disk with Skerry on it does not matter.
+    Slot {
+        /// The boot partition's.
+        boot: String,
+        /// Which.
+        slot: Slot,
+    },
+}
+
+/// One of the two systems on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// `a`
+    A,
+    /// `b`
+    B,
+}
+
+impl Slot {
+    /// The number of its root's partition.
+    const fn root(self) -> u32 {
+        match self {
+            Self::A => 4,
+            Self::B => 6,
+        }
+    }
 }
 
 impl Place {
@@ -48,26 +74,65 @@ impl Place {
         }
     }
 
-    /// The device that is meant, among those there are. Two of one label: neither.
-    fn choose(&self, devices: &[Device]) -> Result<Option<PathBuf>, Trouble> {
-        let label = match self {
-            // A device without a medium has no size, and one may come yet.
-            Self::Path(path) => return Ok(devices.iter().find(|d| d.path == *path && d.bytes > 0).map(|d| d.path.clone())),
-            Self::PartitionLabel(label) => label,
+    /// Reads the values of `skerry.boot=` and `skerry.slot=`.
+    pub fn of_slot(boot: &str, slot: Option<&str>) -> Result<Self, Trouble> {
+        let guid = boot.strip_prefix("PARTUUID=").filter(|guid| !guid.is_empty()).ok_or_else(|| {
+            Trouble::new(format!("reading skerry.boot={boot}: expected PARTUUID=GUID"))
+                .and("GRUB says by it which disk it loaded this kernel from; or name the root: skerry.root=/dev/NAME")
+        })?;
+        let slot = match slot {
+            Some("a") => Slot::A,
+            Some("b") => Slot::B,
+            _ => {
+                return Err(Trouble::new(format!(
+                    "reading skerry.slot={}: expected a or b",
+                    slot.unwrap_or_default()
+                )));
+            }
         };
-        let mut fitting = devices
-            .iter()
-            .filter(|d| d.partition_label.as_ref() == Some(label))
-            .map(|d| &d.path);
-        match (fitting.next(), fitting.next()) {
-            (Some(first), Some(second)) => Err(Trouble::new(format!(
-                "choosing the root: {} and {} are both labelled {label}",
-                first.display(),
-                second.display()
-            ))
-            .and("unplug one of the two disks, or name the device: skerry.root=/dev/NAME")),
-            (first, _) => Ok(first.cloned()),
+        Ok(Self::Slot {
+            boot: guid.to_owned(),
+            slot,
+        })
+    }
+
+    /// The device that is meant, among those there are. Where two are meant: neither.
+    fn choose(&self, devices: &[Device]) -> Result<Option<PathBuf>, Trouble> {
+        match self {
+            // A device without a medium has no size, and one may come yet.
+            Self::Path(path) => Ok(devices.iter().find(|d| d.path == *path && d.bytes > 0).map(|d| d.path.clone())),
+            Self::PartitionLabel(label) => {
+                let found = one(
+                    devices,
+                    |d| d.partition_label.as_ref() == Some(label),
+                    || format!("are both labelled {label}"),
+                )?;
+                Ok(found.map(|d| d.path.clone()))
+            }
+            Self::Slot { boot, slot } => {
+                let is_boot = |d: &Device| d.guid.as_ref().is_some_and(|guid| guid.eq_ignore_ascii_case(boot));
+                let said = || format!("have both the GUID {boot}: one disk is a copy of the other");
+                let disk = one(devices, is_boot, said)?.and_then(|d| d.disk.as_deref());
+                Ok(disk
+                    .and_then(|disk| block::partition_of(devices, disk, slot.root()))
+                    .map(|d| d.path.clone()))
+            }
         }
+    }
+}
+
+/// The one that fits, if there is one.
+fn one(devices: &[Device], fits: impl Fn(&Device) -> bool, both: impl Fn() -> String) -> Result<Option<&Device>, Trouble> {
+    let mut fitting = devices.iter().filter(|d| fits(d));
+    match (fitting.next(), fitting.next()) {
+        (Some(first), Some(second)) => Err(Trouble::new(format!(
+            "choosing the root: {} and {} {}",
+            first.path.display(),
+            second.path.display(),
+            both()
+        ))
+        .and("unplug one of the two disks, or name the device: skerry.root=/dev/NAME")),
+        (first, _) => Ok(first),
     }
 }
 
@@ -76,6 +141,7 @@ impl fmt::Display for Place {
         match self {
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::PartitionLabel(label) => write!(f, "a partition labelled {label}"),
+            Self::Slot { boot, slot } => write!(f, "partition {} of the disk with partition {boot}", slot.root()),
         }
     }
 }
@@ -177,6 +243,54 @@ mod tests {
             partition_label: label.map(str::to_owned),
             partition: None,
             is_read_only: false,
+            guid: None,
+            disk: None,
+        }
+    }
+
+    /// Partition `number` of a disk, with a GUID that ends in `guid`.
+    fn partition(disk: &str, number: u32, guid: &str) -> Device {
+        Device {
+            partition: Some(number),
+            guid: Some(format!("3F0A-{guid}")),
+            disk: Some(disk.to_owned()),
+            ..device(&format!("{disk}{number}"), 9, Some("root-a"))
+        }
+    }
+
+    #[test]
+    fn a_slot_is_on_the_disk_that_was_booted() {
+        let there = [
+            partition("sda", 3, "1"),
+            partition("sda", 4, "2"),
+            partition("sdb", 3, "3"),
+            partition("sdb", 4, "4"),
+        ];
+        let choose =
+            |guid: &str, slot: &str, there: &[Device]| Place::of_slot(&format!("PARTUUID={guid}"), Some(slot)).unwrap().choose(there);
+        assert_eq!(choose("3f0a-1", "a", &there), Ok(Some("/dev/sda4".into())));
+        assert_eq!(choose("3f0a-3", "a", &there), Ok(Some("/dev/sdb4".into())));
+        assert_eq!(choose("3f0a-3", "b", &there), Ok(None), "its partition 6 has not come yet");
+        assert_eq!(choose("3f0a-5", "a", &there), Ok(None));
+        let copied = [
+            partition("sda", 3, "1"),
+            partition("sda", 4, "2"),
+            partition("sdb", 3, "1"),
+            partition("sdb", 4, "2"),
+        ];
+        let said = choose("3f0a-1", "a", &copied).unwrap_err();
+        let first = said.lines().next().unwrap();
+        assert_eq!(
+            first,
+            "choosing the root: /dev/sda3 and /dev/sdb3 have both the GUID 3f0a-1: one disk is a copy of the other"
+        );
+        for (boot, slot) in [
+            ("3f0a-1", Some("a")),
+            ("PARTUUID=", Some("a")),
+            ("PARTUUID=1", Some("c")),
+            ("PARTUUID=1", None),
+        ] {
+            assert!(Place::of_slot(boot, slot).is_err(), "{boot} {slot:?}");
         }
     }
 

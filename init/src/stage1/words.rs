@@ -8,6 +8,8 @@ use std::time::Duration;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Words {
     root: Option<String>,
+    boot: Option<String>,
+    slot: Option<String>,
     hash: Option<String>,
     hash_offset: Option<String>,
     why: Option<String>,
@@ -28,6 +30,8 @@ impl Words {
         for (key, value) in split(cmdline) {
             match key.as_str() {
                 "skerry.root" => words.root = value,
+                "skerry.boot" => words.boot = value,
+                "skerry.slot" => words.slot = value,
                 "skerry.roothash" => words.hash = value,
                 "skerry.hashoff" => words.hash_offset = value,
                 "skerry.why" => words.why = value,
@@ -44,10 +48,17 @@ impl Words {
 
     /// The root that is asked for.
     pub fn root(&self) -> Result<Request, Trouble> {
-        let place = self.root.as_deref().ok_or_else(|| {
-            Trouble::new("reading the kernel's command line: there is no skerry.root=")
-                .and("try: skerry.root=/dev/vda, or skerry.root=PARTLABEL=root-a")
-        })?;
+        // A root that a person named counts before what GRUB says.
+        let place = match (&self.root, &self.boot) {
+            (Some(root), _) => Place::parse(root)?,
+            (None, Some(boot)) => Place::of_slot(boot, self.slot.as_deref())?,
+            (None, None) => {
+                return Err(
+                    Trouble::new("reading the kernel's command line: there is no skerry.root= and no skerry.boot=")
+                        .and("try: skerry.root=/dev/vda, or skerry.root=PARTLABEL=root-a"),
+                );
+            }
+        };
         let hash = self.hash.as_deref().ok_or_else(|| {
             Trouble::new("reading the kernel's command line: there is no skerry.roothash=")
                 .and("a root is never mounted unverified; the release's manifest.json names its hash")
@@ -60,7 +71,7 @@ impl Words {
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| Trouble::new("reading skerry.hashoff=: expected the hash tree's place in bytes; manifest.json names it"))?;
         Ok(Request {
-            place: Place::parse(place)?,
+            place,
             hash,
             hash_offset,
             on_corruption: self.on_corruption(),
@@ -103,6 +114,7 @@ fn split(cmdline: &str) -> Vec<(String, Option<String>)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::root::Slot;
     use super::*;
 
     fn hash() -> String {
@@ -118,6 +130,22 @@ mod tests {
         let request = Words::parse(&line).root().unwrap();
         assert_eq!(request.place, Place::PartitionLabel("root a".into()));
         assert_eq!((request.hash_offset, request.on_corruption), (4096, OnCorruption::FailRead));
+    }
+
+    #[test]
+    fn grub_names_the_slot_and_a_person_the_root() {
+        let end = format!("skerry.roothash={} skerry.hashoff=4096", hash());
+        let place = |words: &str| Words::parse(&format!("{words} {end}")).root().unwrap().place;
+        let slot = place("gpt skerry.boot=PARTUUID=3f0a-1 skerry.slot=b skerry.why=good");
+        assert_eq!(
+            slot,
+            Place::Slot {
+                boot: "3f0a-1".into(),
+                slot: Slot::B
+            }
+        );
+        let named = place("skerry.root=/dev/sda skerry.boot=PARTUUID=3f0a-1 skerry.slot=b");
+        assert_eq!(named, Place::Path("/dev/sda".into()));
     }
 
     #[test]

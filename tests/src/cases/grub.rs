@@ -8,6 +8,7 @@ mod stub;
 
 use super::Bench;
 use super::check::Checks;
+pub use crate::machine::Firmware;
 use crate::machine::qmp::Qmp;
 use crate::machine::serial::Serial;
 use crate::machine::tools::Tools;
@@ -24,28 +25,8 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::{Duration, Instant};
-
-/// What starts the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Firmware {
-    /// `SeaBIOS`.
-    Bios,
-    /// OVMF.
-    Uefi,
-}
-
-impl Firmware {
-    /// Reads `bios` or `uefi`.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "bios" => Some(Self::Bios),
-            "uefi" => Some(Self::Uefi),
-            _ => None,
-        }
-    }
-}
 
 /// What was compared.
 #[derive(Debug, Default)]
@@ -214,7 +195,7 @@ impl Stand {
         command.args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"]);
         command.args(["-chardev", "socket,id=console,fd=1", "-serial", "chardev:console"]);
         if firmware == Firmware::Uefi {
-            flash(tools, &mut command, name)?;
+            tools.uefi(&mut command, &name.with_extension("vars"))?;
         }
         command.arg("-blockdev").arg(block_device(disk, is_writable)?.to_string());
         command.args(["-device", "virtio-blk-pci,drive=disk,bootindex=0,werror=report"]);
@@ -321,20 +302,6 @@ fn block_device(disk: &Disk, is_writable: [bool; 2]) -> Result<serde_json::Value
         errors.push(json!({ "event": "none", "iotype": "write", "errno": 5, "sector": disk.place(env)?, "once": false }));
     }
     Ok(json!({ "driver": "raw", "node-name": "disk", "file": { "driver": "blkdebug", "image": file, "inject-error": errors } }))
-}
-
-/// OVMF's program and a fresh copy of its variables.
-fn flash(tools: &Tools, command: &mut Command, name: &Path) -> Result<()> {
-    let find = |file: &str| tools.file(&format!("usr/share/OVMF/{file}"));
-    let variables = name.with_extension("vars");
-    std::fs::copy(find("OVMF_VARS_4M.fd")?, &variables).context("copying OVMF's variables")?;
-    let drive = |unit: u8, read_only: &str, path: &Path| {
-        let path = path.display().to_string().replace(',', ",,");
-        format!("if=pflash,format=raw,unit={unit},readonly={read_only},file={path}")
-    };
-    command.arg("-drive").arg(drive(0, "on", &find("OVMF_CODE_4M.fd")?));
-    command.arg("-drive").arg(drive(1, "off", &variables));
-    Ok(())
 }
 
 #[cfg(test)]

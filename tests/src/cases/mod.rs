@@ -2,6 +2,7 @@
 
 mod broken;
 pub mod check;
+mod disk;
 mod disks;
 mod faults;
 pub mod grub;
@@ -98,6 +99,18 @@ pub const TABLE: &[Case] = &[
         150,
         "UEFI: GRUB boots and writes what the model of it says, in 26 states",
         grub::uefi,
+    ),
+    unproven(
+        "disk-bios",
+        75,
+        "BIOS boots the disk image to a login, with the config on its ESP; data grows, once",
+        disk::bios,
+    ),
+    unproven(
+        "disk-uefi",
+        85,
+        "UEFI boots the disk image to a login, with the config on its ESP; data grows, once",
+        disk::uefi,
     ),
     torture(
         "grub-mixes",

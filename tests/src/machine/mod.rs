@@ -44,6 +44,26 @@ pub fn patient(within: Duration) -> Duration {
     within * factor.filter(|f| (1..=100).contains(f)).unwrap_or(1)
 }
 
+/// What starts the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// `SeaBIOS`.
+    Bios,
+    /// OVMF.
+    Uefi,
+}
+
+impl Firmware {
+    /// Reads `bios` or `uefi`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "bios" => Some(Self::Bios),
+            "uefi" => Some(Self::Uefi),
+            _ => None,
+        }
+    }
+}
+
 /// What every machine of a run shares.
 #[derive(Debug)]
 pub struct Lab {
@@ -77,6 +97,8 @@ pub struct Request {
     pub data: Option<PathBuf>,
     /// The data disk cannot be written.
     pub data_is_read_only: bool,
+    /// A disk that firmware boots, in the place of kernel, initramfs, root and data.
+    pub disk: Option<(Firmware, PathBuf)>,
     /// More words for the kernel command line.
     pub words: Vec<String>,
     /// The hardware clock, `2027-09-17T10:00:00`; none: now.
@@ -100,6 +122,7 @@ impl Request {
             roothash: None,
             data: None,
             data_is_read_only: false,
+            disk: None,
             words: vec![],
             clock: None,
             network: "10.0.2".to_owned(),
@@ -237,6 +260,19 @@ impl Lab {
             "user,id=net,net={net}.0/24,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:0-:6443"
         ));
         command.arg("-device").arg(format!("virtio-net-pci,netdev=net,mac={MAC},romfile="));
+        if let Some(clock) = &request.clock {
+            command.args(["-rtc", &format!("base={clock}")]);
+        }
+        if !request.restarts {
+            command.arg("-no-reboot");
+        }
+        if let Some((firmware, disk)) = &request.disk {
+            if *firmware == Firmware::Uefi {
+                self.tools.uefi(&mut command, &disk.with_extension("vars"))?;
+            }
+            command.args(drive("disk", disk, false));
+            return Ok(command);
+        }
         command.arg("-kernel").arg(self.release.kernel());
         command
             .arg("-initrd")
@@ -256,12 +292,6 @@ impl Lab {
             words.push_str(word);
         }
         command.arg("-append").arg(words);
-        if let Some(clock) = &request.clock {
-            command.args(["-rtc", &format!("base={clock}")]);
-        }
-        if !request.restarts {
-            command.arg("-no-reboot");
-        }
         Ok(command)
     }
 }

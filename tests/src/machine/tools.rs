@@ -80,6 +80,19 @@ impl Tools {
             .with_context(|| format!("looking for /{path}: neither the tools root nor this computer has it"))
     }
 
+    /// Gives a machine OVMF's program, and a fresh copy of its variables in the file `variables`.
+    pub fn uefi(&self, command: &mut Command, variables: &Path) -> Result<()> {
+        let find = |file: &str| self.file(&format!("usr/share/OVMF/{file}"));
+        fs::copy(find("OVMF_VARS_4M.fd")?, variables).context("copying OVMF's variables")?;
+        let drive = |unit: u8, read_only: &str, path: &Path| {
+            let path = path.display().to_string().replace(',', ",,");
+            format!("if=pflash,format=raw,unit={unit},readonly={read_only},file={path}")
+        };
+        command.arg("-drive").arg(drive(0, "on", &find("OVMF_CODE_4M.fd")?));
+        command.arg("-drive").arg(drive(1, "off", variables));
+        Ok(())
+    }
+
     /// The words that come before a command's own, so that the machine ends when we end, however we end.
     pub fn bound(&self, command: &Command) -> Command {
         let Some(setpriv) = on_path("setpriv") else {

@@ -1,5 +1,6 @@
-//! Which device holds the data: the one labelled so; two are none.
+//! Which device holds the data: the partition of the disk that was booted; else the one labelled so, and two are none.
 
+use crate::booted::{Booted, DATA};
 use anyhow::Result;
 use skerry_overlay::LABEL;
 use skerry_sys::block::{self, Device};
@@ -11,7 +12,11 @@ use std::time::{Duration, Instant};
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// The data.
+    /// The data, on the disk that was booted.
+    Booted(Device),
+    /// The disk that was booted has none.
+    Missing(String),
+    /// The data, on a disk of its own.
     Data(Device),
     /// None, and why that is fine.
     Live(String),
@@ -31,6 +36,9 @@ pub fn find(cmdline: &str, say: &impl Fn(&str)) -> Result<Found> {
     if is_live_asked_for(cmdline) {
         return Ok(Found::Live("the command line asks for it".to_owned()));
     }
+    if let Some(booted) = Booted::look()? {
+        return Ok(on(&booted));
+    }
     let listener = Listener::open()?;
     if let Some(found) = choose(block::labelled(LABEL)?) {
         return Ok(found);
@@ -43,6 +51,14 @@ pub fn find(cmdline: &str, say: &impl Fn(&str)) -> Result<Found> {
             settle(&listener, Some(&index))
         }
         Err(_) => settle(&listener, None),
+    }
+}
+
+/// Another disk's data would be another machine's: it is not looked for.
+fn on(booted: &Booted) -> Found {
+    match booted.partition(DATA) {
+        Some(data) => Found::Booted(data.clone()),
+        None => Found::Missing(format!("the disk that was booted, {}, has no partition {DATA}", booted.disk)),
     }
 }
 
@@ -112,6 +128,8 @@ mod tests {
             bytes: 1,
             partition_label: None,
             partition: None,
+            guid: None,
+            disk: None,
             is_read_only: false,
         }
     }

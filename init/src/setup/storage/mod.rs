@@ -1,7 +1,7 @@
 //! Storage: finds the data, makes sure of it, mounts it, and stacks the running root on it.
 //!
 //! ```text
-//! find by label → check → mount → is the tree ours? → plan (crate overlay) → perform
+//! find, on the disk that was booted or by label → check → mount → is the tree ours? → grow → plan (crate overlay) → perform
 //!      none: live, state in memory          any trouble: degraded, state in memory, with a copy of who the machine is
 //! ```
 //!
@@ -9,6 +9,7 @@
 
 mod check;
 mod find;
+mod grow;
 mod obtain;
 mod report;
 mod reserve;
@@ -35,7 +36,11 @@ pub fn run() -> Result<()> {
         return Ok(());
     }
     let found = find::find(&file::read_text("/proc/cmdline", 1 << 16).unwrap_or_default(), &say)?;
+    let is_on_booted_disk = matches!(found, find::Found::Booted(_));
     let mut report = obtain::obtain(found, &say)?;
+    if report.is_on_disk() && is_on_booted_disk {
+        report.problems.extend(grow::within_limit(&say));
+    }
     if report.is_on_disk() {
         report.problems.extend(reserve::give_up_if_needed(&say));
     }
@@ -46,6 +51,11 @@ pub fn run() -> Result<()> {
     tell(&report.problems, say);
     tell(&report.headline(), say);
     report.write().context("writing the report of this step")
+}
+
+/// Grows data; run by [`run`], in a process of its own.
+pub fn grow() -> Result<()> {
+    grow::run()
 }
 
 /// Run every minute: a disk that became full while the machine runs gets the reserve back, so that the datastore can write.

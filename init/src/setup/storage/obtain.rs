@@ -19,8 +19,9 @@ const ASIDE: &str = "/run/skerry/data";
 pub fn obtain(found: Found, say: &impl Fn(&str)) -> Result<Report> {
     let (mode, device, why) = match found {
         Found::Live(why) => (Mode::Live, None, why),
+        Found::Missing(why) => (Mode::Degraded, None, why),
         Found::Ambiguous(devices) => (Mode::Degraded, None, ambiguous(&devices)),
-        Found::Data(device) => match disk(&device, say) {
+        Found::Booted(device) | Found::Data(device) => match disk(&device, say) {
             Ok(why) => (Mode::Disk, Some(device.path), why),
             Err(why) => (Mode::Degraded, Some(device.path), why),
         },
@@ -159,6 +160,8 @@ mod tests {
             bytes: 1,
             partition_label: None,
             partition: None,
+            guid: None,
+            disk: None,
             is_read_only: false,
         };
         assert!(ambiguous(&[device("sda3"), device("sdb3")]).starts_with("/dev/sda3 and /dev/sdb3 are all labelled SKERRY_STATE"));
