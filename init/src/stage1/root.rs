@@ -186,7 +186,7 @@ pub fn wait_for(request: &Request, listener: &Listener, drivers: &Index, say: im
         None => say(&format!("waiting for {}, {} s at most", request.place, LIMIT.as_secs())),
     };
     let found = block::wait(listener, LIMIT, PATIENCE, hear, || {
-        chosen = request.place.choose(&block::devices()?);
+        chosen = request.place.choose(&block::with_guids(block::devices()?));
         Ok(match &chosen {
             Ok(None) => None,
             _ => Some(()),
