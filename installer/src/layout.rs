@@ -121,6 +121,11 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// Of this program.
+    pub const fn this() -> Self {
+        if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 }
+    }
+
     /// Reads Debian's name.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
