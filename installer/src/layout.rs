@@ -135,6 +135,14 @@ impl Arch {
         }
     }
 
+    /// Debian's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
     /// The name that firmware looks for when nobody told it what to boot.
     pub const fn efi_name(self) -> &'static str {
         match self {

@@ -9,11 +9,12 @@ use std::process::Command;
 
 /// The rooms from top to bottom; arrows point down. The last row is the pure rules and the kernel: no arrows among them but those
 /// of [`AMONG_RULES`].
-const ROWS: [&[&str]; 6] = [
+const ROWS: [&[&str]; 7] = [
     &["tests"],
     &["images", "iso"],
     &["cli", "init", "agent", "network", "logind"],
-    &["installer", "upgrade"],
+    &["upgrade"],
+    &["installer"],
     &["fetch", "overlay"],
     &["config", "distribution", "slots", "control", "sys"],
 ];
