@@ -60,6 +60,9 @@ enum Wanted {
         /// Where to
         #[arg(long, default_value = "out/skerry-amd64.img")]
         out: PathBuf,
+        /// Neither compress it nor sum it up: for trying it at once
+        #[arg(long)]
+        raw: bool,
     },
     /// Print what a made image weighs
     Size {
@@ -111,8 +114,8 @@ fn perform(wanted: Wanted) -> Result<()> {
                 println!("{}", path.display());
             }
         }
-        Wanted::Disk { release, out } => {
-            for path in disk::disk(&cache, &tools(&cache)?, &release, &out)? {
+        Wanted::Disk { release, out, raw } => {
+            for path in disk::disk(&cache, &tools(&cache)?, &release, &out, raw)? {
                 println!("{}", path.display());
             }
         }

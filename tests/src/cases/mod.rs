@@ -9,6 +9,7 @@ pub mod grub;
 mod node;
 mod none;
 mod root;
+mod slots;
 pub mod start;
 
 use crate::machine::{Lab, Machine};
@@ -111,6 +112,18 @@ pub const TABLE: &[Case] = &[
         85,
         "UEFI boots the disk image to a login, with the config on its ESP; data grows, once",
         disk::uefi,
+    ),
+    unproven(
+        "slots",
+        300,
+        "a candidate proves itself; one that fails is left, remembered and not forgotten; a damaged boot state is repaired",
+        slots::life,
+    ),
+    unproven(
+        "slots-faults",
+        400,
+        "candidates that panic, restart, hang, lose their root or their network are left by themselves",
+        slots::faults,
     ),
     torture(
         "grub-mixes",
