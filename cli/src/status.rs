@@ -255,11 +255,17 @@ mod tests {
             storage: json!({"mode": "live"}),
             network: json!([{"name": "eth0", "addresses": [{"address": "10.0.2.15/24", "origin": "dhcp4"}]}]),
             problems: json!([{}]),
+            slots: json!({"slot": "a", "state": "good", "rolled_back": {
+                "from": {"slot": "b", "version": "2", "root_hash": ""}, "to": {"slot": "a", "version": "1", "root_hash": ""},
+                "failed": {"check": "sshd", "why": "it is not up"}, "lines": ["no key"], "starts": 1,
+            }}),
         };
         assert_eq!(
             page(&machine, &[waiting, failed, done], &facts),
             "Skerry 0.1.0 on rock: degraded, up 1m01s\n  \
                state      in memory: nothing is kept (live)\n  \
+               slot       a, good\n  \
+               rollback   went back from 2 (slot b) to 1 (slot a): sshd: it is not up\n             | no key\n  \
                config     the last-good plan runs, not the present configuration\n  \
                eth0       10.0.2.15/24 (dhcp4)\n  \
                problems   1 in the configuration; `skerry config check` lists them\n  \
