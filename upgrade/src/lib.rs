@@ -10,7 +10,9 @@
 //!
 //! Never: downloads, restarts the machine, or writes a byte of a release that was not checked.
 
+pub mod machine;
 pub mod manifest;
 pub mod signature;
+pub mod stage;
 pub mod tree;
 pub mod trust;
