@@ -11,6 +11,7 @@ use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 use skerry_sys::file::{make_dir, replace};
 use std::fs;
 use std::io::Cursor;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The name of the developer's key: `keys/developer.pub` in the initramfs.
@@ -42,6 +43,7 @@ impl Maker {
 
     fn in_folder(folder: &Path) -> Result<Self> {
         make_dir(folder, 0o700)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).with_context(|| format!("closing {}", folder.display()))?;
         let path = folder.join(format!("{DEVELOPER}.key"));
         if !path.exists() {
             say(&format!("making a key pair that signs releases: {}", path.display()));
@@ -123,7 +125,6 @@ fn broken(doing: &'static str) -> impl Fn(minisign::PError) -> anyhow::Error {
 mod tests {
     use super::*;
     use skerry_upgrade::signature::{Key, check};
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_pair_is_made_once_and_what_it_signs_is_believed() {

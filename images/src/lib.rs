@@ -37,6 +37,7 @@ pub mod root;
 pub mod run;
 pub mod rust;
 pub mod sbom;
+pub mod sign;
 pub mod toolchain;
 pub mod tools;
 pub mod tree;

@@ -6,8 +6,9 @@ use clap::{Parser, Subcommand};
 use skerry_images::cache::Cache;
 use skerry_images::host::{self, Mirror};
 use skerry_images::kernel::Flavour;
+use skerry_images::keys::{self, Maker};
 use skerry_images::tools::Root;
-use skerry_images::{disk, fixture, grub, image, keys, weigh};
+use skerry_images::{disk, fixture, grub, image, sign, weigh};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -63,6 +64,18 @@ enum Wanted {
         /// Where to
         #[arg(long, default_value = "out/skerry-amd64.img")]
         out: PathBuf,
+    },
+    /// Write the manifest of a changed release folder anew, and sign it with the developer's key
+    Sign {
+        /// The folder
+        #[arg(default_value = "out")]
+        release: PathBuf,
+        /// Another version than it has
+        #[arg(long)]
+        version: Option<String>,
+        /// The oldest version that may come to it
+        #[arg(long)]
+        from: Option<String>,
     },
     /// Print what a release weighs, part by part, against the goal
     Size {
@@ -122,6 +135,9 @@ fn perform(wanted: Wanted) -> Result<()> {
             for path in disk::disk(&cache, &tools(&cache)?, &release, &out)? {
                 println!("{}", path.display());
             }
+        }
+        Wanted::Sign { release, version, from } => {
+            sign::again(&Maker::developer(&cache)?, &release, version.as_deref(), from.as_deref())?;
         }
         Wanted::Fixture { out } => println!("{}", write_fixture(&tools(&cache)?, &out)?.display()),
         Wanted::Lock => {
