@@ -10,8 +10,10 @@ mod legacy;
 mod logs;
 mod machine;
 mod power;
+mod progress;
 mod slots;
 mod status;
+mod upgrade;
 
 use clap::{Parser, Subcommand};
 use std::path::Path;
@@ -66,6 +68,12 @@ enum Command {
     /// Check, explain or print a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Write a release into the slot that does not run, and try it next
+    ///
+    /// Everything is checked before a byte is written: the signature, the
+    /// version, the room, and every part of the release. Power may go at any
+    /// instant; run it again then.
+    Upgrade(upgrade::Args),
     /// Stop everything and restart the machine; a second time forces it
     Reboot,
     /// Stop everything and switch the machine off; a second time forces it
@@ -93,13 +101,16 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             eprintln!("skerry: {e:#}");
-            if e.downcast_ref::<machine::Refused>().is_some() {
-                ExitCode::from(3)
-            } else {
-                ExitCode::FAILURE
-            }
+            if is_refusal(&e) { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Somebody understood and said no: PID 1, the check of a release, or the rules of the slots.
+fn is_refusal(e: &anyhow::Error) -> bool {
+    e.downcast_ref::<machine::Refused>().is_some()
+        || e.downcast_ref::<skerry_upgrade::trust::Refused>().is_some()
+        || e.downcast_ref::<skerry_slots::rules::Refused>().is_some()
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -114,6 +125,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Slots(args) => slots::run(&args),
         Command::Rollback(args) => slots::rollback(&args),
         Command::Config(command) => config::run(command),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Reboot => machine::order(&Request::Reboot),
         Command::Poweroff => machine::order(&Request::PowerOff),
     }

@@ -9,6 +9,7 @@ use skerry_installer::image;
 use skerry_installer::layout::Sizes;
 use skerry_installer::perform::Options;
 use skerry_installer::plan::Extras;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +45,7 @@ pub fn disk(cache: &Cache, tools: &Root, release: &Path, out: &Path, raw: bool) 
     let mut sums = String::new();
     for path in [out, &packed] {
         let name = path.file_name().context("naming the disk image: its path ends in no name")?;
-        sums.push_str(&format!("{}  {}\n", digest::of_file(path)?, name.to_string_lossy()));
+        let _ = writeln!(sums, "{}  {}", digest::of_file(path)?, name.to_string_lossy());
     }
     let sums_at = beside(".sha256");
     fs::write(&sums_at, sums).with_context(|| format!("writing {}", sums_at.display()))?;
