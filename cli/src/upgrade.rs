@@ -2,14 +2,18 @@
 
 use crate::machine;
 use crate::progress::Progress;
+use crate::slots::Terms;
 use anyhow::{Context, Result};
 use serde_json::json;
 use skerry_control::request::Request;
+use skerry_installer::content::Digest;
 use skerry_installer::device::Disk;
 use skerry_installer::perform::Phase;
 use skerry_upgrade::machine::{Machine, hold};
+use skerry_upgrade::now;
 use skerry_upgrade::signature::{KEYS, keys};
 use skerry_upgrade::stage::{Facts, Plan, Report, plan};
+use skerry_upgrade::trial::{Memory, System, Trial};
 use skerry_upgrade::trust::{Told, check};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,11 +43,10 @@ pub struct Args {
     /// One JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// Restart into the new release at once
-    #[arg(long, conflicts_with_all = ["plan", "no_reboot"])]
-    reboot: bool,
+    #[command(flatten)]
+    terms: Terms,
     /// Leave the restart to you, as is done without this word too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "reboot")]
     no_reboot: bool,
 }
 
@@ -64,7 +67,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         whole_tree: false,
     };
     let mut progress = Progress::new(args.json);
-    let facts = machine.facts(&found.layout, vec![]);
+    let memory = Memory::system();
+    let facts = machine.facts(&found.layout, failed(&memory));
     let checked = check(&args.from, &known, &facts, told, &mut |done, total| {
         progress.see("checking the release", done, total);
     })
@@ -78,6 +82,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if !args.json {
         println!("{plan}\n");
     }
+    // Before the first byte: what is measured is the system that nobody disturbs.
+    let baseline = now::baseline().context("looking at how healthy this system is: nothing was written")?;
+    memory
+        .begin(&Trial::new(runs(&machine)?, candidate(&plan), baseline, args.terms.rule()))
+        .context("remembering what is tried: nothing was written")?;
     let mut progress = Progress::new(args.json);
     let report = plan.perform(&mut disk, CHUNK, &mut |p| {
         let doing = match p.phase {
@@ -89,10 +98,37 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })?;
     progress.end();
     show_report(&report, &machine, args)?;
-    if args.reboot {
+    if args.terms.reboot {
         return machine::order(&Request::Reboot);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The systems that did not prove themselves here.
+fn failed(memory: &Memory) -> Vec<Digest> {
+    let left = memory.left().unwrap_or_else(|why| {
+        eprintln!("skerry: {why:#}: releases that failed here are not known");
+        vec![]
+    });
+    left.iter().filter_map(|r| Digest::parse(&r.from.root_hash)).collect()
+}
+
+fn runs(machine: &Machine) -> Result<System> {
+    let cmdline = skerry_sys::file::read_text("/proc/cmdline", 1 << 16)?;
+    let hash = cmdline.split_whitespace().find_map(|word| word.strip_prefix("skerry.roothash="));
+    Ok(System {
+        slot: machine.running.name().to_owned(),
+        version: machine.version.to_string(),
+        root_hash: hash.unwrap_or_default().to_owned(),
+    })
+}
+
+fn candidate(plan: &Plan) -> System {
+    System {
+        slot: plan.slot.name().to_owned(),
+        version: plan.version.clone(),
+        root_hash: plan.root_hash.clone(),
+    }
 }
 
 fn show_plan(plan: &Plan, json: bool) -> Result<()> {
@@ -109,7 +145,7 @@ fn show_report(report: &Report, machine: &Machine, args: &Args) -> Result<()> {
         let mut value = serde_json::to_value(report)?;
         if let Some(fields) = value.as_object_mut() {
             fields.insert("from".into(), json!(machine.version.to_string()));
-            fields.insert("next".into(), json!(if args.reboot { "rebooting" } else { "reboot" }));
+            fields.insert("next".into(), json!(if args.terms.reboot { "rebooting" } else { "reboot" }));
         }
         println!("{value:#}");
         return Ok(());
@@ -122,6 +158,6 @@ fn show_report(report: &Report, machine: &Machine, args: &Args) -> Result<()> {
         "If it does not prove itself, the machine goes back to {} by itself.",
         machine.version
     );
-    println!("{}", if args.reboot { "Restarting." } else { "next: skerry reboot" });
+    println!("{}", if args.terms.reboot { "Restarting." } else { "next: skerry reboot" });
     Ok(())
 }

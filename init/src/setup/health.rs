@@ -14,7 +14,7 @@ use skerry_slots::state::{State, Tries};
 use skerry_slots::why::Why;
 use skerry_sys::kmsg::{Console, kmsg};
 use skerry_sys::machine::uptime;
-use skerry_upgrade::health::{Failed, Look, Rule, Verdict, Watch};
+use skerry_upgrade::health::{Baseline, Failed, Look, Rule, Verdict, Watch};
 use skerry_upgrade::now;
 use skerry_upgrade::running::{Open, Running};
 use skerry_upgrade::trial::{Memory, RolledBack, System, Trial};
@@ -138,7 +138,7 @@ fn rolled_back(trial: Option<Trial>, from: &str, to: &str) -> RolledBack {
         None => Trial::new(
             system(to),
             system(from),
-            skerry_upgrade::health::Baseline::default(),
+            Baseline::default(),
             Rule::default(),
         )
         .ended(),
@@ -169,7 +169,7 @@ fn prove(running: &Running, open: &mut Open, role: Role) -> Result<()> {
         };
         match verdict {
             Verdict::Good => return good(running, open, &memory),
-            Verdict::Failed(failed) if role == Role::Trial => return condemned(open, &memory, trial, failed),
+            Verdict::Failed(failed) if role == Role::Trial => return condemned(open, &memory, trial, &failed),
             Verdict::Failed(failed) => bail!("proving slot {}: {failed}", running.said.slot),
             Verdict::Soaking(left) => remember(
                 &mut last,
@@ -248,7 +248,7 @@ fn good(running: &Running, open: &mut Open, memory: &Memory) -> Result<()> {
     Ok(())
 }
 
-fn condemned(open: &mut Open, memory: &Memory, trial: Option<Trial>, failed: Failed) -> Result<()> {
+fn condemned(open: &mut Open, memory: &Memory, trial: Option<Trial>, failed: &Failed) -> Result<()> {
     say(&format!(
         "this system has failed, and the machine goes back to the other slot: {failed}"
     ));
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn the_record_belongs_to_the_slot_that_was_left() {
         let trial = |to: &str| {
-            let mut trial = Trial::new(System::default(), System::default(), Default::default(), Rule::default());
+            let mut trial = Trial::new(System::default(), System::default(), Baseline::default(), Rule::default());
             trial.to.slot = to.to_owned();
             trial.to.version = "2".to_owned();
             trial
