@@ -11,8 +11,10 @@ mod logs;
 mod machine;
 mod power;
 mod progress;
+mod reset;
 mod slots;
 mod status;
+mod support;
 mod upgrade;
 
 use clap::{Parser, Subcommand};
@@ -74,6 +76,10 @@ enum Command {
     /// version, the room, and every part of the release. Power may go at any
     /// instant; run it again then.
     Upgrade(upgrade::Args),
+    /// Forget everything this machine has kept, at the next restart
+    Reset(reset::Args),
+    /// One archive with logs, states and configuration, secrets removed
+    Support(support::Args),
     /// Stop everything and restart the machine; a second time forces it
     Reboot,
     /// Stop everything and switch the machine off; a second time forces it
@@ -126,6 +132,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rollback(args) => slots::rollback(&args),
         Command::Config(command) => config::run(command),
         Command::Upgrade(args) => upgrade::run(&args),
+        Command::Reset(args) => reset::run(&args),
+        Command::Support(args) => support::run(&args),
         Command::Reboot => machine::order(&Request::Reboot),
         Command::Poweroff => machine::order(&Request::PowerOff),
     }

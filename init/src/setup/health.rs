@@ -135,13 +135,7 @@ fn rolled_back(trial: Option<Trial>, from: &str, to: &str) -> RolledBack {
     };
     match trial.filter(|t| t.to.slot == from) {
         Some(trial) => trial.ended(),
-        None => Trial::new(
-            system(to),
-            system(from),
-            Baseline::default(),
-            Rule::default(),
-        )
-        .ended(),
+        None => Trial::new(system(to), system(from), Baseline::default(), Rule::default()).ended(),
     }
 }
 
