@@ -12,14 +12,18 @@ mod command;
 mod confirm;
 mod esp;
 mod facts;
+mod folder;
 mod keys;
 mod kube;
 mod lines;
 mod local_start;
+mod looked;
+mod media;
 mod network_state;
 mod plan;
 mod root;
 mod said;
+mod seal;
 mod sources;
 mod storage;
 mod store;
@@ -55,6 +59,8 @@ fn dispatch(args: &[String]) -> Result<()> {
         "coldplug" => coldplug::run(),
         "local-start" => local_start::run(),
         "confirm" => confirm::run(),
+        "media" => media::run(rest),
+        "seal" => seal::run(),
         "banner" => banner::run(rest),
         "kube" => kube::run(rest),
         other => bail!("reading the arguments: setup has no sub-command {other:?}"),
