@@ -57,7 +57,10 @@ pub fn seal(text: &str, mut id: impl FnMut() -> String) -> Result<Sealed, String
             "a secret also stands elsewhere, in line {line} (a comment, or a file to write): take it away there"
         ));
     }
-    let (again, unknown) = unseal(&sealed, &secrets);
+    // What was sealed before stays so.
+    let mut known = secrets.clone();
+    known.extend(markers(text).into_iter().map(|id| (id.to_owned(), format!("{MARK}{id}"))));
+    let (again, unknown) = unseal(&sealed, &known);
     if !unknown.is_empty() || read(&again).config != before.config {
         return Err("the file is written in a way in which its secrets cannot be replaced".to_owned());
     }

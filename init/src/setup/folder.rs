@@ -148,7 +148,7 @@ mod tests {
         let mine = folder.of(Place::Stick, &identity);
         let of = skerry_config::order(mine.sources(Place::Stick, &identity, "stick:/"));
         let said: String = of.iter().map(|s| String::from_utf8_lossy(&s.bytes).into_owned()).collect();
-        assert_eq!(said, "acbedfg".replace("ed", "ed"));
+        assert_eq!(said, "acbdefg");
         assert_eq!(of[0].name, "stick:/config.yaml");
         assert_eq!(of[0].kind, SourceKind::Medium);
         assert_eq!(mine.sources(Place::Esp, &identity, "")[0].kind, SourceKind::Esp);
