@@ -81,12 +81,11 @@ pub fn unseal(text: &str, secrets: &Secrets) -> (String, Vec<usize>) {
         };
         rest = after;
         // JSON's text is a YAML scalar between double quotes.
-        match secrets.get(id).and_then(|s| serde_json::to_string(s).ok()) {
-            Some(secret) => out.push_str(&secret),
-            None => {
-                unknown.push(out.matches('\n').count() + 1);
-                out.push('~');
-            }
+        if let Some(secret) = secrets.get(id).and_then(|s| serde_json::to_string(s).ok()) {
+            out.push_str(&secret);
+        } else {
+            unknown.push(out.matches('\n').count() + 1);
+            out.push('~');
         }
     }
     out.push_str(rest);

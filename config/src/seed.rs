@@ -457,11 +457,10 @@ fn one_user(fields: Vec<Field>, path: &str, report: &mut Report) -> Vec<Field> {
     for field in fields {
         let (mark, here) = (field.mark, format!("{path}.{}", field.key));
         match field.key.as_str() {
-            "name" => user.push(field),
+            "name" | "password" => user.push(field),
             "ssh_authorized_keys" | "ssh-authorized-keys" => keys.extend(items(field.value)),
             "ssh_import_id" => keys.extend(imported(field.value, &here, report)),
             "passwd" | "hashed_passwd" | "plain_text_passwd" if is_unlocked => user.push(named("password", mark, field.value)),
-            "password" => user.push(field),
             "passwd" | "hashed_passwd" | "plain_text_passwd" => {
                 report.warn(
                     mark,

@@ -19,16 +19,16 @@ pub struct Variables {
 const NAMES: &str = "${mac}, ${serial}, ${uuid} and ${hostname}";
 
 impl Variables {
-    /// The value; the outer `None`: there is no such variable.
-    fn get(&self, name: &str) -> Option<Option<&str>> {
+    /// The value: what is empty counts as not known. The error: there is no such variable.
+    fn get(&self, name: &str) -> Result<Option<&str>, String> {
         let value = match name {
             "mac" => &self.mac,
             "serial" => &self.serial,
             "uuid" => &self.uuid,
             "hostname" => &self.hostname,
-            _ => return None,
+            _ => return Err(format!("there is no variable ${{{name}}}; there are {NAMES}")),
         };
-        Some(value.as_deref().map(str::trim).filter(|v| !v.is_empty()))
+        Ok(value.as_deref().map(str::trim).filter(|v| !v.is_empty()))
     }
 }
 
@@ -39,12 +39,11 @@ fn expand(text: &str, values: Option<&Variables>) -> Result<String, String> {
         out.push_str(before);
         let (name, after) = after.split_once('}').ok_or("`${` is not closed by `}`")?;
         rest = after;
-        let known = values.unwrap_or(&Variables::default()).get(name).map(|v| v.map(encode));
-        match known {
-            None => return Err(format!("there is no variable ${{{name}}}; there are {NAMES}")),
-            Some(_) if values.is_none() => out.extend(["${", name, "}"]),
-            Some(None) => return Err(format!("${{{name}}} is empty on this machine")),
-            Some(Some(value)) => out.push_str(&value),
+        let nothing = Variables::default();
+        match values.unwrap_or(&nothing).get(name)? {
+            _ if values.is_none() => out.extend(["${", name, "}"]),
+            Some(value) => out.push_str(&encode(value)),
+            None => return Err(format!("${{{name}}} is empty on this machine")),
         }
     }
     out.push_str(rest);

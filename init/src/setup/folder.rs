@@ -46,12 +46,16 @@ impl Folder {
     pub fn read(dir: &Path, place: Place) -> Self {
         let mut folder = Self::default();
         if place == Place::Seed {
-            SEED.iter().for_each(|(name, _)| folder.add(dir, name));
+            for (name, _) in &SEED {
+                folder.add(dir, name);
+            }
             return folder;
         }
         folder.add(dir, "config.yaml");
         folder.add_all(dir, "config.d");
-        FOR_ONE.iter().for_each(|(below, _)| folder.add_all(dir, below));
+        for (below, _) in &FOR_ONE {
+            folder.add_all(dir, below);
+        }
         folder
     }
 

@@ -192,7 +192,7 @@ pub fn run(args: &[String]) -> Result<()> {
     } else {
         labelled(&look_for_candidates()?)
     };
-    let mut seen = by_label(found);
+    let mut seen = by_label(&found);
     if has("--read") {
         for one in seen.iter_mut().filter(|s| s.devices.len() == 1) {
             one.error = take(one).err().map(|why| crate::said::said(&why));
@@ -215,7 +215,7 @@ fn labelled(devices: &[Device]) -> Vec<(Label, Device)> {
 }
 
 /// One row a label. A partition that shows the file system of its whole disk (a hybrid ISO) is the same volume.
-fn by_label(found: Vec<(Label, Device)>) -> Vec<Seen> {
+fn by_label(found: &[(Label, Device)]) -> Vec<Seen> {
     let of = |label: Label| -> Vec<String> {
         let here: Vec<&Device> = found.iter().filter(|(l, _)| *l == label).map(|(_, d)| d).collect();
         let is_part = |d: &&&Device| here.iter().any(|whole| d.disk.as_ref() == Some(&whole.name));
@@ -397,7 +397,7 @@ mod tests {
             (Label::Skerrycfg, device("sdb", None)),
             (Label::Skerrycfg, device("sdb1", Some("sdb"))),
         ];
-        let seen = by_label(found);
+        let seen = by_label(&found);
         assert_eq!(seen.iter().map(|s| s.label).collect::<Vec<_>>(), [Label::Cidata, Label::Skerrycfg]);
         assert_eq!(seen[0].devices, ["/dev/sr0"]);
         assert_eq!(ambiguous(&seen[0]), None);

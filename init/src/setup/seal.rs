@@ -59,6 +59,8 @@ fn perform(root: &Root, at: &Path, identity: &Identity) -> Result<Vec<String>> {
     if let Some((path, why)) = folder.unread.first() {
         bail!("sealing {}{path}: reading it: {why}", esp::NAME);
     }
+    // Where there is nothing random, nothing is begun.
+    random_id()?;
     let mut secrets = secrets(root)?;
     let mut plans = vec![];
     for (path, bytes) in &folder.files {
@@ -146,11 +148,11 @@ pub fn opened(root: &Root, sources: Vec<Source>) -> (Vec<Source>, Vec<String>) {
 }
 
 fn random_id() -> Result<String> {
-    let mut bytes = [0; seal::ID_DIGITS / 2];
+    let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut bytes))
         .context("reading random bytes")?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
 }
 
 fn beside(path: &Path) -> PathBuf {
