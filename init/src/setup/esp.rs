@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use skerry_sys::module::{self, Index};
 use skerry_sys::mount::{self, MountFlags};
 use skerry_sys::{block::Device, file};
+use std::sync::OnceLock;
 
 /// What messages put before a file's path.
 pub const NAME: &str = "esp:/";
@@ -38,9 +39,11 @@ pub fn read() -> Result<Option<Folder>> {
 
 /// Loads drivers that may be built in; if they are not there at all, the mount says what is missing.
 pub fn load_drivers(names: &[&str]) {
-    if let Ok(index) = Index::of_running_kernel() {
+    // Read once: it is some megabytes of text.
+    static INDEX: OnceLock<Option<Index>> = OnceLock::new();
+    if let Some(index) = INDEX.get_or_init(|| Index::of_running_kernel().ok()) {
         for driver in names {
-            let _ = module::load(&index, driver, "");
+            let _ = module::load(index, driver, "");
         }
     }
 }

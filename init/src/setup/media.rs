@@ -38,7 +38,7 @@ const WAIT: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_millis(100);
 const QUIET_ON_SLOW_BUSES: Duration = Duration::from_millis(1500);
 /// Then it is given up. Planning as a whole has 20 s.
-const LIMIT: Duration = Duration::from_secs(8);
+const LIMIT: Duration = Duration::from_secs(12);
 
 /// The two labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
