@@ -6,6 +6,7 @@ mod disk;
 mod disks;
 mod faults;
 pub mod grub;
+mod media;
 mod node;
 mod none;
 mod root;
@@ -124,6 +125,24 @@ pub const TABLE: &[Case] = &[
         400,
         "candidates that panic, restart, hang, lose their root or their network are left by themselves",
         slots::faults,
+    ),
+    unproven(
+        "stick",
+        120,
+        "a stick configures an empty machine, stays in effect without it, and later ones are ignored unless trusted",
+        media::stick,
+    ),
+    unproven(
+        "seed",
+        40,
+        "a cloud-init seed configures an empty machine: user-data, meta-data and network-config",
+        media::seed,
+    ),
+    unproven(
+        "per-machine",
+        70,
+        "one stick for many machines: the file of this one's address counts; of two sticks none does",
+        media::per_machine,
     ),
     torture(
         "grub-mixes",
