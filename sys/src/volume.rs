@@ -250,7 +250,7 @@ mod tests {
         let (long, gone) = (entry(b"AAAAAAAAAAA", 0x0F), entry(b"\xe5LD        ", 0x08));
         let (file, folder) = (entry(b"CONFIG  YML", 0x20), entry(b"CONFIG  D  ", 0x10));
         let (label, end) = (entry(b"cidata     ", 0x28), entry(&[0; 11], 0));
-        let all = |parts: &[&Vec<u8>]| parts.iter().flat_map(|p| p.to_vec()).collect::<Vec<u8>>();
+        let all = |parts: &[&Vec<u8>]| parts.iter().flat_map(|p| (*p).clone()).collect::<Vec<u8>>();
         assert_eq!(
             fat_root_label(&all(&[&long, &gone, &file, &folder, &label])).as_deref(),
             Some("cidata")
