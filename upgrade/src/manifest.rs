@@ -216,7 +216,7 @@ impl Manifest {
         if let Some(missing) = needed.into_iter().find(|name| !self.files.contains_key(**name)) {
             return Err(Wrong::Missing(missing));
         }
-        if self.from > self.version {
+        if self.from.cmp_precedence(&self.version).is_gt() {
             return Err(field("from", &self.from.to_string(), "it cannot be newer than the version itself"));
         }
         let bytes = self.files.get("root.img").map_or(0, |f| f.bytes);
