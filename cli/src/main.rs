@@ -144,6 +144,17 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    #[test]
+    fn a_refusal_is_known_below_what_was_being_done() {
+        use anyhow::Context;
+        use skerry_upgrade::trust::Refused;
+        let unsigned: Result<(), _> = Err(Refused::Unsigned("/r".into()));
+        assert!(is_refusal(&unsigned.context("looking at the release").unwrap_err()));
+        let running: Result<(), _> = Err(skerry_slots::rules::Refused::NoTrial);
+        assert!(is_refusal(&running.context("planning").unwrap_err()));
+        assert!(!is_refusal(&anyhow::anyhow!("writing: the disk has failed")));
+    }
+
     /// Help fits a console 80 columns wide.
     #[test]
     fn help_fits() {

@@ -49,3 +49,73 @@ pub fn again(maker: &Maker, folder: &Path, version: Option<&str>, from: Option<&
     replace(&path, text.as_bytes(), 0o644)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Cache;
+    use crate::verity::{self, Identity};
+    use skerry_installer::layout::Arch;
+    use skerry_upgrade::signature::Key;
+    use skerry_upgrade::trust::{Facts, Told, check};
+
+    /// What is made and signed here is what a machine takes, down to the last block of the root.
+    #[test]
+    fn a_machine_takes_what_was_signed_and_not_what_was_changed_after() {
+        let home = std::env::temp_dir().join(format!("skerry-sign-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&home);
+        let maker = Maker::developer(&Cache::open(&home, None).unwrap()).unwrap();
+        let folder = home.join("release");
+        fs::create_dir_all(folder.join("boot")).unwrap();
+        let data: Vec<u8> = (0..300 * verity::BLOCK).map(|at| u8::try_from(at / 997 % 256).unwrap()).collect();
+        let tree = verity::tree(
+            &data,
+            &Identity {
+                salt: [1; 32],
+                uuid: [2; 16],
+            },
+        )
+        .unwrap();
+        for name in release::FILES.into_iter().filter(|name| *name != sbom::NAME) {
+            let bytes = if name == "root.img" {
+                [data.as_slice(), &tree.bytes].concat()
+            } else {
+                name.into()
+            };
+            replace(folder.join(name), &bytes, 0o644).unwrap();
+        }
+        let manifest = json!({
+            "format": 1, "version": "0.1.0", "arch": "amd64", "built": 7, "kernel": "6.12", "kubernetes": "v1.36.3",
+            "roothash": digest::hex(&tree.root), "hashoff": data.len(),
+        });
+        replace(folder.join("manifest.json"), manifest.to_string().as_bytes(), 0o644).unwrap();
+        replace(folder.join("lock.json"), Lock::default().text().as_bytes(), 0o644).unwrap();
+        again(&maker, &folder, Some("0.1.1"), None).unwrap();
+
+        let key = Key::parse("developer", maker.public().text.as_bytes()).unwrap();
+        let facts = Facts {
+            arch: Arch::Amd64,
+            running: skerry_upgrade::manifest::Manifest::parse(&fs::read(folder.join("manifest.json")).unwrap())
+                .ok()
+                .map(|m| m.from),
+            slot: None,
+            failed: vec![],
+        };
+        let told = Told {
+            whole_tree: true,
+            ..Told::default()
+        };
+        let taken = || check(&folder, std::slice::from_ref(&key), &facts, told, &mut |_, _| {});
+        let checked = taken().unwrap();
+        assert_eq!(
+            (checked.release.version.as_str(), checked.signed_by.as_deref()),
+            ("0.1.1", Some("developer"))
+        );
+
+        replace(folder.join("boot/grub.cfg"), b"BOOT/grub.cfg", 0o644).unwrap();
+        assert!(taken().unwrap_err().to_string().contains("grub.cfg: its SHA-256 is not"));
+        again(&maker, &folder, None, None).unwrap();
+        assert_eq!(taken().unwrap().release.version, "0.1.1");
+        fs::remove_dir_all(&home).unwrap();
+    }
+}
