@@ -282,6 +282,8 @@ fn storage() -> Unit {
 fn health() -> Unit {
     Unit {
         kind: Kind::OneShot { retry: true, every: None },
+        // It has a limit of its own: the trial's.
+        deadline: None,
         quiet: true,
         ..Unit::one_shot(HEALTH, "Proof of this system", &[SETUP, HEALTH])
     }
