@@ -6,13 +6,20 @@
 #![allow(clippy::print_stdout, reason = "printing is this program's job")]
 
 mod config;
+mod flash;
+mod install;
 mod legacy;
 mod logs;
 mod machine;
 mod power;
 mod progress;
+mod settings;
 mod status;
+mod stop;
+mod terminal;
 mod upgrade;
+mod watched;
+mod wizard;
 
 use clap::{Parser, Subcommand};
 use std::path::Path;
@@ -63,6 +70,10 @@ enum Command {
     /// Check, explain or print a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Install Skerry onto a disk, or into a file
+    Install(install::Args),
+    /// Write an image onto a card, a stick or a disk; works on any computer
+    Flash(flash::Args),
     /// Write a release into the slot that does not run, and try it next
     ///
     /// Everything is checked before a byte is written: the signature, the
@@ -118,6 +129,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Stop { service } => machine::stop(&service),
         Command::Restart { service } => machine::order(&Request::Restart(service)),
         Command::Config(command) => config::run(command),
+        Command::Install(args) => install::run(&args),
+        Command::Flash(args) => flash::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
         Command::Reboot => machine::order(&Request::Reboot),
         Command::Poweroff => machine::order(&Request::PowerOff),
