@@ -69,6 +69,9 @@ impl Disk {
                     why.kind(),
                     "it is in use: something on it is mounted, or it is part of another device",
                 ),
+                _ if why.kind() == io::ErrorKind::PermissionDenied => {
+                    io::Error::new(why.kind(), "permission denied / try: as root, by sudo")
+                }
                 _ => why,
             })?;
         let bytes = (&file).seek(SeekFrom::End(0))?;
