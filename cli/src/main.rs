@@ -13,6 +13,7 @@ mod logs;
 mod machine;
 mod power;
 mod progress;
+mod said;
 mod settings;
 mod status;
 mod stop;
@@ -106,7 +107,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(e) => {
-            eprintln!("skerry: {e:#}");
+            eprintln!("skerry: {}", said::said(&e));
             if is_refusal(&e) { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }

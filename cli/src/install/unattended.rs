@@ -4,6 +4,7 @@ use super::job::Trust;
 use super::wish::{self, Onto, Settings};
 use super::{end, job, last_words, onto};
 use crate::progress::Progress;
+use crate::said::said;
 use crate::stop::Stop;
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -35,9 +36,9 @@ pub fn run(plan_only: bool, is_json: bool, trust: &Trust, stop: &Stop) -> Result
     if let Err(why) = &done {
         // The caller prints it too, to the log alone.
         if !plan_only && !crate::terminal::is_there() {
-            format!("{why:#}")
-                .lines()
-                .for_each(|line| console.line(&format!("install: {line}")));
+            for line in said(why).lines() {
+                console.line(&format!("install: {line}"));
+            }
             console.line("install: this machine stays as it is; log in to look, or change its configuration and start it again");
         }
     }

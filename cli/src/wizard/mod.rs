@@ -8,6 +8,7 @@ use crate::install::wish::{End, Onto};
 use crate::install::{end, last_words, merged};
 use crate::machine::Refused;
 use crate::progress::Progress;
+use crate::said::said;
 use crate::stop::Stop;
 use crate::{settings, terminal};
 use anyhow::{Context, Result};
@@ -57,7 +58,7 @@ pub fn run(setting: &Setting, stop: &Stop) -> Result<ExitCode> {
             end(if is_off { End::PowerOff } else { End::Reboot })
         }
         Err(why) => {
-            eprintln!("\n{why:#}");
+            eprintln!("\n{}", said(&why));
             // Or else the reason scrolls away: the questions come again at once.
             terminal::ask("Press Enter to begin again: ", false)?;
             Ok(ExitCode::FAILURE)
@@ -139,7 +140,10 @@ fn try_key(line: &str) {
                 n => eprintln!("There are {n}."),
             }
         }
-        Err(why) => eprintln!("note: {why:#}\nIt is kept: the installed machine looks for them at each boot. `<` takes it back."),
+        Err(why) => eprintln!(
+            "note: {}\nIt is kept: the installed machine looks for them at each boot. `<` takes it back.",
+            said(&why)
+        ),
     }
 }
 
