@@ -16,6 +16,7 @@ mod keys;
 mod kube;
 mod lines;
 mod local_start;
+mod mode;
 mod network_state;
 mod plan;
 mod root;

@@ -5,7 +5,7 @@ use crate::root::Root;
 use crate::said::said;
 use crate::sources::{self, Identity};
 use crate::store::{self, LAST_GOOD, Stored, THIS_BOOT};
-use crate::{boot, coldplug, esp};
+use crate::{boot, coldplug, esp, mode};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use skerry_config::types::Config;
@@ -119,7 +119,7 @@ fn look(root: &Root, is_forced: bool) -> Looked {
     let facts = Facts {
         node_name: pinned.unwrap_or_default(),
         mac,
-        mode: mode(root),
+        mode: mode::of(root),
         consoles: facts::consoles(&cmdline, &active, |name| root.at(format!("/dev/{name}")).exists()),
         release: Release::read(root),
         ..Facts::default()
@@ -144,23 +144,6 @@ fn first_mac(root: &Root, needed: bool) -> Option<String> {
         std::thread::sleep(Duration::from_millis(20));
     }
     look()
-}
-
-/// How the machine was booted: as `setup storage` left it; or to install, which the command line says. Of a repeated word the last
-/// counts, and a disk that was booted is none to install onto.
-fn mode(root: &Root) -> String {
-    let text = root.text("/run/skerry/storage.json").unwrap_or_default();
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let mode = value.get("mode").and_then(|m| m.as_str()).unwrap_or("live");
-    let cmdline = root.text("/proc/cmdline").unwrap_or_default();
-    let asked = cmdline
-        .split_whitespace()
-        .filter_map(|word| word.strip_prefix("skerry.mode=").or_else(|| word.strip_prefix("k3os.mode=")))
-        .next_back();
-    match (mode, asked) {
-        ("live", Some(boot::INSTALL)) => boot::INSTALL.to_owned(),
-        _ => mode.to_owned(),
-    }
 }
 
 /// Which configuration to boot with: the one that is there, unless nobody could log in and no cluster could run with it, and there
@@ -372,24 +355,6 @@ mod tests {
         perform(&root, false).unwrap();
         let facts = Facts::read(&root).unwrap();
         assert_eq!((facts.hostname.as_str(), facts.node_name.as_str()), ("edge-1", "first"));
-    }
-
-    #[test]
-    fn a_machine_that_was_started_to_install_does() {
-        for (cmdline, storage, mode) in [
-            ("skerry.mode=install", "live", "install"),
-            ("quiet k3os.mode=install", "live", "install"),
-            ("k3os.mode=install skerry.mode=live", "live", "live"),
-            ("skerry.mode=install", "disk", "disk"),
-            ("skerry.mode=install", "degraded", "degraded"),
-            ("quiet", "live", "live"),
-        ] {
-            let root = machine("mode", "");
-            root.write("/proc/cmdline", cmdline, 0o644).unwrap();
-            root.write("/run/skerry/storage.json", &format!("{{\"mode\":\"{storage}\"}}"), 0o644)
-                .unwrap();
-            assert_eq!(super::mode(&root), mode, "{cmdline} {storage}");
-        }
     }
 
     #[test]
