@@ -14,7 +14,8 @@ pub fn translate(args: &[String]) -> Result<Vec<String>, String> {
             "config {flag}: PID 1 runs each phase by itself; `skerry services` shows them"
         )),
         ["rc", ..] => Err("rc: PID 1 does this by itself; `skerry services` shows each step".to_owned()),
-        ["install" | "upgrade", ..] => Err(format!("{}: not in this version", words.first().copied().unwrap_or_default())),
+        ["install"] => own("install"),
+        ["upgrade", ..] => Err("upgrade: not in this version".to_owned()),
         _ => Ok(args.to_vec()),
     }
 }
@@ -32,7 +33,8 @@ mod tests {
         );
         assert_eq!(t("--debug cfg --dump"), Ok(["config", "dump"].map(str::to_owned).to_vec()));
         assert_eq!(t("status --json"), Ok(["status", "--json"].map(str::to_owned).to_vec()));
-        for refused in ["config", "config --boot", "rc", "upgrade --rootfs", "install"] {
+        assert_eq!(t("--debug install"), Ok(vec!["install".to_owned()]));
+        for refused in ["config", "config --boot", "rc", "upgrade --rootfs"] {
             assert!(t(refused).is_err(), "{refused}");
         }
     }

@@ -6,16 +6,24 @@
 #![allow(clippy::print_stdout, reason = "printing is this program's job")]
 
 mod config;
+mod flash;
+mod install;
 mod legacy;
 mod logs;
 mod machine;
 mod power;
 mod progress;
 mod reset;
+mod said;
+mod settings;
 mod slots;
 mod status;
+mod stop;
 mod support;
+mod terminal;
 mod upgrade;
+mod watched;
+mod wizard;
 
 use clap::{Parser, Subcommand};
 use std::path::Path;
@@ -70,6 +78,10 @@ enum Command {
     /// Check, explain or print a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Install Skerry onto a disk, or into a file
+    Install(install::Args),
+    /// Write an image onto a card, a stick or a disk; works on any computer
+    Flash(flash::Args),
     /// Write a release into the slot that does not run, and try it next
     ///
     /// Everything is checked before a byte is written: the signature, the
@@ -106,7 +118,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(e) => {
-            eprintln!("skerry: {e:#}");
+            eprintln!("skerry: {}", said::said(&e));
             if is_refusal(&e) { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
@@ -131,6 +143,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Slots(args) => slots::run(&args),
         Command::Rollback(args) => slots::rollback(&args),
         Command::Config(command) => config::run(command),
+        Command::Install(args) => install::run(&args),
+        Command::Flash(args) => flash::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
         Command::Reset(args) => reset::run(&args),
         Command::Support(args) => support::run(&args),

@@ -206,9 +206,7 @@ pub(crate) const SKERRY: &[Key] = &[
             "written to /etc/environment, and set for downloads, the container runtime and the distribution",
         )
         .checked(Check::Pair(check::environment)),
-    key("install", "install", &[], Section(INSTALL))
-        .on(&[], "kept for an installer")
-        .not_yet("nothing is installed"),
+    key("install", "install", &[], Section(INSTALL)).on(&[], "for the installer: what a machine does that is started to install"),
     key("distribution", "distribution", &[], Text)
         .on(&[Kubernetes], "which Kubernetes runs")
         .checked(Check::Text(check::distribution)),

@@ -207,7 +207,7 @@ impl Test {
 }
 
 /// `64G`: powers of 1000, as disks are sold; `64GiB` powers of 1024.
-fn bytes(text: &str) -> Option<u64> {
+pub fn bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits)?;
     let factor: u64 = match unit {
@@ -297,7 +297,7 @@ pub enum Not {
 fn words(holds: &Holds) -> String {
     match holds {
         Holds::Nothing => "nothing".to_owned(),
-        Holds::Skerry => "Skerry and its data (which can be kept)".to_owned(),
+        Holds::Skerry => "Skerry and its data (--keep-data keeps them)".to_owned(),
         Holds::K3os => "k3OS and its data".to_owned(),
         Holds::Other(what) => what.clone(),
     }
@@ -437,7 +437,7 @@ mod tests {
             ("/dev/sdd", ERASE, "this system runs from it"),
             ("/dev/sdb", NEW, "it holds an ext4 file system, which would be lost / try: --erase"),
             ("/dev/nvme0n1", NEW, "it holds k3OS and its data"),
-            ("/dev/sdc", NEW, "it holds Skerry and its data (which can be kept)"),
+            ("/dev/sdc", NEW, "it holds Skerry and its data (--keep-data keeps them)"),
             ("/dev/sda", Purpose::Again, "it holds no Skerry"),
             ("/dev/vda", NEW, "it has 1.9 GiB, and 3.7 GiB are needed"),
             (

@@ -42,21 +42,26 @@ pub struct Disk {
 impl Disk {
     /// Opens a disk, or an image that is there. A disk that is in use (mounted, or part of something) is refused by the kernel.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Self::open_as(path, true)
+        Self::open_as(path, true, true)
+    }
+
+    /// Opens a disk, or an image, only to look at it.
+    pub fn open_to_read(path: &Path) -> io::Result<Self> {
+        Self::open_as(path, false, false)
     }
 
     /// Opens the disk that is running. For its partition table and nothing else.
     pub fn open_running(path: &Path) -> io::Result<Self> {
-        Self::open_as(path, false)
+        Self::open_as(path, false, true)
     }
 
-    fn open_as(path: &Path, is_alone: bool) -> io::Result<Self> {
+    fn open_as(path: &Path, is_alone: bool, is_written: bool) -> io::Result<Self> {
         let is_block = std::fs::metadata(path)?.file_type().is_block_device();
         // On a block device, and only there, O_EXCL without O_CREAT asks for it alone: open(2).
         let flags = if is_block && is_alone { OFlags::EXCL } else { OFlags::empty() };
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(is_written)
             .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
             .open(path)
             .map_err(|why| match why.raw_os_error() {
@@ -64,6 +69,9 @@ impl Disk {
                     why.kind(),
                     "it is in use: something on it is mounted, or it is part of another device",
                 ),
+                _ if why.kind() == io::ErrorKind::PermissionDenied => {
+                    io::Error::new(why.kind(), "permission denied / try: as root, by sudo")
+                }
                 _ => why,
             })?;
         let bytes = (&file).seek(SeekFrom::End(0))?;

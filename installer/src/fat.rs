@@ -4,6 +4,7 @@
 //! (the boot state is overwritten in place for ever), files streamed and not held, and an order in which nothing is a file system
 //! before all of it is there. Format: Microsoft, "FAT: General Overview of On-Disk Format", 1.03; read back by fsck.fat and mtools.
 
+pub mod add;
 mod dir;
 
 use crate::content::{Content, Extent};

@@ -1,5 +1,7 @@
 //! An image onto a disk: only what is mapped, checked before, held back at its head, read back after.
 //!
+//! A compressed image is unpacked while it is read, by `ruzstd` (confined to this file).
+//!
 //! Until the last write, which is sector 0, the disk boots nothing: neither what was there nor half of what comes.
 
 use crate::bmap::{Blocks, Bmap};
@@ -8,11 +10,11 @@ use crate::device::Device;
 use crate::layout::MIB;
 use crate::perform::Phase;
 use anyhow::{Context, Result, bail, ensure};
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 /// No map is longer.
 const MAP: usize = 16 << 20;
@@ -55,26 +57,14 @@ impl Image {
         })
     }
 
-    fn stream(&self) -> Result<Stream> {
+    fn stream(&self) -> Result<Box<dyn Read>> {
         let doing = || format!("opening {}", self.path.display());
         let file = File::open(&self.path).with_context(doing)?;
         if !is_compressed(&self.path) {
-            return Ok(Stream {
-                from: Box::new(file),
-                child: None,
-            });
+            return Ok(Box::new(file));
         }
-        let mut child = Command::new("zstd")
-            .args(["-dcq", "-"])
-            .stdin(file)
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("unpacking the image: running zstd / try: install zstd, or unpack the image")?;
-        let from = child.stdout.take().context("unpacking the image")?;
-        Ok(Stream {
-            from: Box::new(from),
-            child: Some(child),
-        })
+        let frames = Frames::new(BufReader::with_capacity(CHUNK, file));
+        Ok(Box::new(frames.with_context(|| format!("unpacking {}", self.path.display()))?))
     }
 }
 
@@ -82,18 +72,32 @@ fn is_compressed(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "zst")
 }
 
-struct Stream {
-    from: Box<dyn Read>,
-    child: Option<Child>,
+/// The frames of a compressed file, one behind the other (RFC 8878, section 3).
+struct Frames {
+    decoder: Option<StreamingDecoder<BufReader<File>, FrameDecoder>>,
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // It may have ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
+impl Frames {
+    fn new(file: BufReader<File>) -> io::Result<Self> {
+        let decoder = StreamingDecoder::new(file).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.to_string()))?;
+        Ok(Self { decoder: Some(decoder) })
+    }
+}
+
+impl Read for Frames {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while let Some(mut decoder) = self.decoder.take() {
+            let read = decoder.read(into)?;
+            if read > 0 || into.is_empty() {
+                self.decoder = Some(decoder);
+                return Ok(read);
+            }
+            let mut file = decoder.into_inner();
+            if !file.fill_buf()?.is_empty() {
+                *self = Self::new(file)?;
+            }
         }
+        Ok(0)
     }
 }
 
@@ -190,14 +194,14 @@ fn pour(image: &Image, to: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<(
     let mut buffer = vec![0; CHUNK];
     let mut at = 0;
     for range in &image.map.ranges {
-        skip(&mut stream.from, range.at() - at).with_context(doing)?;
+        skip(&mut stream, range.at() - at).with_context(doing)?;
         at = range.at();
         let end = at + image.map.length(range);
         let mut hash = Sha256::new();
         while at < end {
             let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK);
             let piece = buffer.get_mut(..length).unwrap_or_default();
-            stream.from.read_exact(piece).with_context(doing)?;
+            stream.read_exact(piece).with_context(doing)?;
             hash.update(&*piece);
             if at + length as u64 == end {
                 ensure!(

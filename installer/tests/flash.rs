@@ -126,6 +126,30 @@ fn a_compressed_image_is_flashed_too_and_a_damaged_one_touches_nothing() {
     assert!(said.contains("nothing was written / try: a larger disk"), "{said}");
 }
 
+/// What is on the ESP after flashing is what people edit: fsck.fat finds nothing to complain of, and mtools' view is ours.
+#[test]
+fn a_config_is_put_onto_the_esp() {
+    let scratch = Scratch::new("config");
+    let path = made(&scratch, "x.img");
+    for text in [vec![b'#'; 5000], b"hostname: rock\n".to_vec()] {
+        let mut disk = Disk::open(&path).unwrap();
+        let esp = skerry_installer::device::table(&disk)
+            .primary
+            .unwrap()
+            .partition(1)
+            .unwrap()
+            .clone();
+        skerry_installer::fat::add::add(&mut disk, esp.first * 512, "config.yaml", &text, 1_795_264_982).unwrap();
+        let mut bytes = vec![0; usize::try_from(esp.sectors() * 512).unwrap()];
+        disk.file().read_exact_at(&mut bytes, esp.first * 512).unwrap();
+        let part = scratch.0.join("esp");
+        let _ = fs::remove_file(&part);
+        File::create_new(&part).unwrap().write_all_at(&bytes, 0).unwrap();
+        let said = tools::run("fsck.fat", &["-n", "-v"], &part);
+        assert!(!said.contains("Free cluster summary wrong"), "{said}");
+    }
+}
+
 /// A release that brings its boot slot as an image is installed to the same bytes as one that does not.
 #[test]
 fn a_boot_image_is_what_the_installer_makes_of_its_files() {

@@ -100,7 +100,7 @@ fn summary(facts: &Facts, distribution: Distribution, network: &NetworkState, fi
         None => row("network", "no address yet: `skerry logs netd` says why"),
     }
     match facts.mode.as_str() {
-        "live" => row("data", "in RAM only: all is forgotten at power-off"),
+        "live" | "install" => row("data", "in RAM only: all is forgotten at power-off"),
         "degraded" => row(
             "data",
             "THE DATA PARTITION CANNOT BE USED (`skerry logs storage` says why): all is in RAM, and forgotten at power-off",

@@ -12,15 +12,56 @@ const ENVIRONMENT: &str = "/etc/environment";
 /// How long the owner's commands may take before they are ended and named.
 const COMMANDS: Duration = Duration::from_secs(15 * 60);
 
+/// The mode of a machine that was started to install onto a disk.
+pub const INSTALL: &str = "install";
+
 /// Everything for PID 1 to run, in the order a person would tell it. The order has no other meaning: `after` decides.
 pub fn units(config: &Config, facts: &Facts, distribution: &skerry_distribution::Plan) -> Vec<Unit> {
     let mut units = settings(config);
     units.extend(services(config));
+    if facts.mode == INSTALL {
+        units.extend(installation(config, facts));
+        units.extend(owners_last_words(config));
+        units.extend(reports(facts, None));
+        return units;
+    }
     units.extend(facts.consoles.iter().map(|tty| getty(tty)));
     units.extend(owners_last_words(config));
     units.extend(distribution.units.iter().cloned());
     units.extend(reports(facts, distribution.ready.as_deref()));
     units
+}
+
+/// Instead of Kubernetes: the installation that the configuration asks for, or the questions, where a login would be.
+fn installation(config: &Config, facts: &Facts) -> Vec<Unit> {
+    let keys = &config.skerry.install;
+    if !keys.silent && !facts.consoles.is_empty() {
+        return facts.consoles.iter().map(|tty| questions(tty)).collect();
+    }
+    let mut install = Unit::one_shot("install", "Installation", &["/usr/bin/skerry", "install", "--unattended"]).after(&[
+        "coldplug",
+        "udev-trigger",
+        "netd",
+        "apply-runtime",
+        "run-cmd",
+    ]);
+    // A disk is as slow as it is.
+    install.deadline = None;
+    install.env_file = Some(ENVIRONMENT.to_owned());
+    let mut units: Vec<Unit> = facts.consoles.iter().map(|tty| getty(tty)).collect();
+    units.push(install);
+    units
+}
+
+/// The installer's questions on a console. They give a login too, and come again when that ends.
+fn questions(tty: &str) -> Unit {
+    Unit {
+        argv: ["/usr/bin/skerry", "install", "--console"].map(str::to_owned).to_vec(),
+        title: format!("Installer on {tty}"),
+        env_file: Some(ENVIRONMENT.to_owned()),
+        ..getty(tty)
+    }
+    .after(&["coldplug"])
 }
 
 /// What makes the machine the owner's, before anything that could be seen from outside.
@@ -252,6 +293,30 @@ mod tests {
         check("full-k3os", &units(&full(), &facts("disk"), &distribution()));
         check("none", &units(&none, &facts("disk"), &skerry_distribution::Plan::default()));
         check("live", &units(&Config::default(), &facts("live"), &distribution()));
+    }
+
+    /// Nothing of the distribution runs, and a disk is taken without a question only where none was wanted.
+    #[test]
+    fn a_machine_that_installs() {
+        let asking = units(&full(), &facts(INSTALL), &distribution());
+        check("install", &asking);
+        let named = |units: &[Unit], name: &str| units.iter().any(|u| u.name == name);
+        assert!(!named(&asking, "kubelet") && !named(&asking, "install") && !named(&asking, "confirm"));
+        assert!(
+            asking
+                .iter()
+                .any(|u| u.name == "getty-ttys0" && u.argv.contains(&"--console".to_owned()))
+        );
+        let mut silent = full();
+        silent.skerry.install.silent = true;
+        let silent = units(&silent, &facts(INSTALL), &distribution());
+        check("install-silent", &silent);
+        assert!(named(&silent, "install") && silent.iter().all(|u| !u.argv.contains(&"--console".to_owned())));
+        let without_console = Facts {
+            consoles: vec![],
+            ..facts(INSTALL)
+        };
+        assert!(named(&units(&full(), &without_console, &distribution()), "install"));
     }
 
     #[test]

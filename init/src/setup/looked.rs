@@ -43,7 +43,7 @@ struct Outside {
 
 /// Looks. After a planning that hung or broke, what it may have hung on (a damaged ESP, a stick) is not touched again.
 pub fn look(root: &Root, is_forced: bool) -> Looked {
-    let mode = mode(root);
+    let mode = crate::mode::of(root);
     let is_touched = root.is_system() && !is_forced;
     let outside = if is_touched {
         look_outside(root, &mode)
@@ -305,11 +305,4 @@ fn macs(root: &Root, needed: bool) -> Vec<String> {
         std::thread::sleep(Duration::from_millis(20));
     }
     look()
-}
-
-/// How the machine was booted, as `setup storage` left it.
-fn mode(root: &Root) -> String {
-    let text = root.text("/run/skerry/storage.json").unwrap_or_default();
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    value.get("mode").and_then(|m| m.as_str()).unwrap_or("live").to_owned()
 }
