@@ -25,6 +25,7 @@ pub mod go;
 pub mod grub;
 pub mod host;
 pub mod image;
+pub mod iso;
 pub mod kernel;
 pub mod lock;
 pub mod modules;

@@ -7,7 +7,7 @@ use skerry_images::cache::Cache;
 use skerry_images::host::{self, Mirror};
 use skerry_images::kernel::Flavour;
 use skerry_images::tools::Root;
-use skerry_images::{disk, fixture, grub, image, release};
+use skerry_images::{disk, fixture, grub, image, iso, release};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -61,6 +61,8 @@ enum Wanted {
         #[arg(long, default_value = "out/skerry-amd64.img")]
         out: PathBuf,
     },
+    /// Make the ISO of a release, for discs and sticks; print its size and what is in it
+    Iso(iso::Request),
     /// Print what a made image weighs
     Size {
         /// Where it lies
@@ -116,6 +118,7 @@ fn perform(wanted: Wanted) -> Result<()> {
                 println!("{}", path.display());
             }
         }
+        Wanted::Iso(request) => println!("{}", iso::iso(&cache, &tools(&cache)?, &request)?),
         Wanted::Fixture { out } => println!("{}", write_fixture(&tools(&cache)?, &out)?.display()),
         Wanted::Lock => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;

@@ -16,6 +16,7 @@ mod keys;
 mod kube;
 mod lines;
 mod local_start;
+mod medium;
 mod network_state;
 mod plan;
 mod root;

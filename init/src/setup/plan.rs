@@ -5,7 +5,7 @@ use crate::root::Root;
 use crate::said::said;
 use crate::sources::{self, Identity};
 use crate::store::{self, LAST_GOOD, Stored, THIS_BOOT};
-use crate::{boot, coldplug, esp};
+use crate::{boot, coldplug, esp, medium};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use skerry_config::types::Config;
@@ -112,6 +112,9 @@ fn look(root: &Root, is_forced: bool) -> Looked {
             Ok(found) => sources.extend(found),
             Err(why) => unread.push(format!("{}; this boot goes on without it", said(&why))),
         }
+        let (found, not_read) = medium::look(root);
+        sources.extend(found);
+        unread.extend(not_read);
     }
     let sources = order(sources);
     let cmdline = root.text("/proc/cmdline").unwrap_or_default();

@@ -103,14 +103,15 @@ fn choose(mut labelled: Vec<Device>) -> Option<Found> {
     }
 }
 
-/// `skerry.live`, `skerry.mode=live` and k3OS's `k3os.mode=live`; of a repeated word the last counts.
+/// `skerry.live`, `skerry.mode=live` and k3OS's `k3os.mode=live`; of a repeated word the last counts. The installer's own state is in
+/// memory too: a disk that it may be about to overwrite is not its data.
 fn is_live_asked_for(cmdline: &str) -> bool {
     let mut is_live = false;
     for word in cmdline.split_whitespace() {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         match key {
             "skerry.live" => is_live = !["0", "false", "no", "off"].contains(&value),
-            "skerry.mode" | "k3os.mode" => is_live = value == "live",
+            "skerry.mode" | "k3os.mode" => is_live = ["live", "install"].contains(&value),
             _ => {}
         }
     }
@@ -153,6 +154,7 @@ mod tests {
             ("skerry.live skerry.live=false", false),
             ("skerry.mode=live", true),
             ("k3os.mode=live", true),
+            ("skerry.mode=install", true),
             ("k3os.mode=disk", false),
             ("skerry.livelong", false),
         ] {
