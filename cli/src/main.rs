@@ -10,6 +10,7 @@ mod legacy;
 mod logs;
 mod machine;
 mod power;
+mod slots;
 mod status;
 
 use clap::{Parser, Subcommand};
@@ -58,6 +59,10 @@ enum Command {
         /// Its name, as in `skerry services`
         service: String,
     },
+    /// The two systems on the disk; `skerry slots try b` boots the other one
+    Slots(slots::SlotsArgs),
+    /// Go back to the system in the other slot, with the next restart
+    Rollback(slots::RollbackArgs),
     /// Check, explain or print a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -106,6 +111,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Start { service } => machine::order(&Request::Start(service)),
         Command::Stop { service } => machine::stop(&service),
         Command::Restart { service } => machine::order(&Request::Restart(service)),
+        Command::Slots(args) => slots::run(&args),
+        Command::Rollback(args) => slots::rollback(&args),
         Command::Config(command) => config::run(command),
         Command::Reboot => machine::order(&Request::Reboot),
         Command::Poweroff => machine::order(&Request::PowerOff),

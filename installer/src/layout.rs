@@ -121,12 +121,25 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// Of this program.
+    pub const fn this() -> Self {
+        if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 }
+    }
+
     /// Reads Debian's name.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "amd64" => Some(Self::Amd64),
             "arm64" => Some(Self::Arm64),
             _ => None,
+        }
+    }
+
+    /// Debian's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
         }
     }
 

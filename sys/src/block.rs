@@ -24,7 +24,7 @@ pub struct Device {
     pub partition_label: Option<String>,
     /// The number in the partition table, if this is a partition.
     pub partition: Option<u32>,
-    /// Its GUID (`PARTUUID`) when the kernel read the table, if this is a partition that has one.
+    /// Its GUID (`PARTUUID`), if this is a partition that has one and somebody said it: newer kernels do, else [`with_guids`].
     pub guid: Option<String>,
     /// The name of the disk it is on, if this is a partition.
     pub disk: Option<String>,
@@ -93,6 +93,61 @@ fn describe(uevent: &str, size: &str, read_only: &str, parent: Option<String>) -
         guid: value("PARTUUID").map(str::to_owned),
         disk: parent.filter(|_| partition.is_some()),
     })
+}
+
+/// The same devices, each partition with its GUID. Kernels that do not say it in sysfs (6.12) have it read from the disk.
+pub fn with_guids(mut devices: Vec<Device>) -> Vec<Device> {
+    for device in devices.iter_mut().filter(|d| d.guid.is_none()) {
+        if let (Some(disk), Some(number)) = (&device.disk, device.partition) {
+            device.guid = guid(disk, &device.name, number);
+        }
+    }
+    devices
+}
+
+fn guid(disk: &str, partition: &str, number: u32) -> Option<String> {
+    let class = Path::new("/sys/class/block");
+    let figure = |name: &str, file: &str| file::read_text(class.join(name).join(file), 64).ok()?.trim().parse::<u64>().ok();
+    let sector = figure(disk, "queue/logical_block_size").filter(|bytes| (512..=65536).contains(bytes))?;
+    let first = figure(partition, "start")?.checked_mul(512)? / sector;
+    let last = (figure(disk, "size")?.checked_mul(512)? / sector).checked_sub(1)?;
+    let disk = File::open(Path::new("/dev").join(disk)).ok()?;
+    // The copy that the kernel used is the one in which the partition starts where the kernel says.
+    [1, last].into_iter().find_map(|header_at| {
+        let (mut header, mut entry) = ([0; 92], [0; 128]);
+        disk.read_exact_at(&mut header, header_at.checked_mul(sector)?).ok()?;
+        disk.read_exact_at(&mut entry, entry_at(&header, number, sector)?).ok()?;
+        guid_in(&entry, first)
+    })
+}
+
+/// Where a GPT header says that the entry of a partition is, in bytes (UEFI specification 2.10, table 5.5).
+fn entry_at(header: &[u8; 92], number: u32, sector: u64) -> Option<u64> {
+    let long = |at: usize| Some(u64::from_le_bytes(header.get(at..at + 8)?.try_into().ok()?));
+    let word = |at: usize| Some(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?));
+    let index = number.checked_sub(1).filter(|_| header.starts_with(b"EFI PART"))?;
+    let within = u64::from(index).checked_mul(u64::from(word(84)?))?;
+    let inside = index < word(80)?;
+    long(72)?.checked_mul(sector)?.checked_add(within).filter(|_| inside)
+}
+
+/// The GUID of an entry (table 5.6) whose partition starts at this sector: its first three fields are little-endian.
+fn guid_in(entry: &[u8; 128], first: u64) -> Option<String> {
+    if entry.get(32..40)? != first.to_le_bytes() {
+        return None;
+    }
+    let fields = [(16..20, true), (20..22, true), (22..24, true), (24..26, false), (26..32, false)];
+    let texts: Option<Vec<String>> = fields
+        .into_iter()
+        .map(|(range, is_little)| {
+            let mut bytes = entry.get(range)?.to_vec();
+            if is_little {
+                bytes.reverse();
+            }
+            Some(hex(&bytes))
+        })
+        .collect();
+    Some(texts?.join("-"))
 }
 
 /// What an ext2, ext3 or ext4 file system says of itself.
@@ -219,6 +274,26 @@ mod tests {
         assert_eq!(partition_of(&both, "vda", 3), both.last());
         assert_eq!((partition_of(&both, "vda", 4), partition_of(&both, "vdb", 3)), (None, None));
         assert_eq!(describe("MAJOR=1\n", "0", "0", None), None);
+    }
+
+    #[test]
+    fn reads_a_guid_from_the_table() {
+        let mut header = [0; 92];
+        header[..8].copy_from_slice(b"EFI PART");
+        header[72..80].copy_from_slice(&2u64.to_le_bytes());
+        header[80..84].copy_from_slice(&128u32.to_le_bytes());
+        header[84..88].copy_from_slice(&128u32.to_le_bytes());
+        assert_eq!(entry_at(&header, 15, 512), Some(1024 + 14 * 128));
+        assert_eq!(entry_at(&header, 3, 4096), Some(8192 + 2 * 128));
+        assert_eq!((entry_at(&header, 0, 512), entry_at(&header, 129, 512)), (None, None));
+        assert_eq!(entry_at(&[0xff; 92], 1, 512), None);
+        let mut entry = [0; 128];
+        for (n, byte) in entry[16..32].iter_mut().enumerate() {
+            *byte = n as u8;
+        }
+        entry[32..40].copy_from_slice(&2048u64.to_le_bytes());
+        assert_eq!(guid_in(&entry, 2048).as_deref(), Some("03020100-0504-0706-0809-0a0b0c0d0e0f"));
+        assert_eq!(guid_in(&entry, 2049), None);
     }
 
     fn superblock() -> Vec<u8> {

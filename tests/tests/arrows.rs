@@ -14,7 +14,8 @@ const ROWS: [&[&str]; 7] = [
     &["images"],
     &["iso"],
     &["cli", "init", "agent", "network", "logind"],
-    &["installer", "upgrade"],
+    &["upgrade"],
+    &["installer"],
     &["fetch", "overlay"],
     &["config", "distribution", "slots", "control", "sys"],
 ];

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// The unit that sets up the data partition.
 pub const STORAGE: &str = "storage";
+/// The unit that proves a system on trial, or leaves it; it waits for nothing, for what it waits for may never come.
+const HEALTH: &str = "health";
 /// The unit that plans.
 pub const PLAN: &str = "plan";
 const PLAN_LAST_GOOD: &str = "plan-last-good";
@@ -92,6 +94,7 @@ impl Planning {
             Some(Source::Config) | None => units.push(plan(PLAN, &[SETUP, "plan"])),
             Some(Source::BuiltIn) => {}
         }
+        units.push(health());
         let taken: Vec<String> = units.iter().map(|u| u.name.clone()).collect();
         units.extend(self.planned.iter().filter(|u| !taken.contains(&u.name)).cloned());
         units
@@ -237,7 +240,7 @@ fn understand(text: &[u8]) -> Result<Vec<Unit>, String> {
     }
     if let Some(u) = units
         .iter()
-        .find(|u| [STORAGE, PLAN, PLAN_LAST_GOOD, "logd"].contains(&u.name.as_str()))
+        .find(|u| [STORAGE, HEALTH, PLAN, PLAN_LAST_GOOD, "logd"].contains(&u.name.as_str()))
     {
         return Err(format!("the plan has a unit of the reserved name {}", u.name));
     }
@@ -249,6 +252,14 @@ fn storage() -> Unit {
     Unit {
         deadline: Some(Duration::from_secs(600)),
         ..Unit::one_shot(STORAGE, "Storage", &[SETUP, STORAGE])
+    }
+}
+
+fn health() -> Unit {
+    Unit {
+        kind: Kind::OneShot { retry: true, every: None },
+        quiet: true,
+        ..Unit::one_shot(HEALTH, "Proof of this system", &[SETUP, HEALTH])
     }
 }
 
@@ -317,7 +328,10 @@ mod tests {
     #[test]
     fn the_usual_boot() {
         let (p, installed) = after_boot(&[("storage", Exit::Code(0), b""), ("plan", Exit::Code(0), GOOD)]);
-        assert_eq!(installed, [vec!["storage", "plan"], vec!["storage", "plan", "sshd"]]);
+        assert_eq!(
+            installed,
+            [vec!["storage", "plan", "health"], vec!["storage", "plan", "health", "sshd"]]
+        );
         assert_eq!((p.word(), p.notes()), ("config", &[][..]));
     }
 
@@ -327,9 +341,9 @@ mod tests {
         assert_eq!(
             installed,
             [
-                vec!["storage", "plan"],
-                vec!["storage", "plan-last-good"],
-                vec!["storage", "plan-last-good", "sshd"]
+                vec!["storage", "plan", "health"],
+                vec!["storage", "plan-last-good", "health"],
+                vec!["storage", "plan-last-good", "health", "sshd"]
             ]
         );
         assert_eq!((p.word(), p.notes().len()), ("last-good", 1));
@@ -342,7 +356,7 @@ mod tests {
             let (p, installed) = after_boot(&[("plan", Exit::Code(0), bad), ("plan-last-good", Exit::Code(1), b"")]);
             assert_eq!(
                 installed.last().unwrap()[..],
-                ["apply-boot", "netd", "sshd", "getty-tty1", "getty-ttys0"],
+                ["health", "apply-boot", "netd", "sshd", "getty-tty1", "getty-ttys0"],
                 "{bad:?}"
             );
             assert_eq!(p.word(), "built-in");
@@ -352,11 +366,14 @@ mod tests {
     #[test]
     fn nothing_that_hangs_holds_the_boot() {
         let mut p = Planning::new(&[]);
-        assert_eq!(names(&p.stuck("plan").install.unwrap()), ["storage", "plan-last-good"]);
+        assert_eq!(names(&p.stuck("plan").install.unwrap()), ["storage", "plan-last-good", "health"]);
         assert_eq!(p.stuck("plan").install, None, "told once");
-        assert_eq!(p.stuck("plan-last-good").install.unwrap().len(), 3);
+        assert_eq!(p.stuck("plan-last-good").install.unwrap().len(), 4);
         let mut p = Planning::new(&[]);
-        assert_eq!(names(&p.stuck("storage").install.unwrap()), ["apply-boot", "netd", "sshd"]);
+        assert_eq!(
+            names(&p.stuck("storage").install.unwrap()),
+            ["health", "apply-boot", "netd", "sshd"]
+        );
     }
 
     #[test]
@@ -366,14 +383,14 @@ mod tests {
         p.stuck("storage");
         assert_eq!(
             names(&p.last_resort("apply-boot").install.unwrap()),
-            ["apply-boot", "netd", "sshd", "rescue"]
+            ["health", "apply-boot", "netd", "sshd", "rescue"]
         );
     }
 
     #[test]
     fn a_reload_that_fails_changes_nothing() {
         let (mut p, _) = after_boot(&[("plan", Exit::Code(0), GOOD)]);
-        assert_eq!(names(&p.again().unwrap()), ["storage", "plan", "sshd"]);
+        assert_eq!(names(&p.again().unwrap()), ["storage", "plan", "health", "sshd"]);
         assert!(p.again().is_err());
         let outcome = p.ended("plan", Exit::Code(1), &mut Logs::new());
         assert_eq!((outcome.install, names(&p.planned)), (None, vec!["sshd".to_owned()]));

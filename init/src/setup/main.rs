@@ -12,6 +12,7 @@ mod command;
 mod confirm;
 mod esp;
 mod facts;
+mod health;
 mod keys;
 mod kube;
 mod lines;
@@ -56,6 +57,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "coldplug" => coldplug::run(),
         "local-start" => local_start::run(),
         "confirm" => confirm::run(),
+        "health" => health::run(),
         "banner" => banner::run(rest),
         "kube" => kube::run(rest),
         other => bail!("reading the arguments: setup has no sub-command {other:?}"),

@@ -192,7 +192,7 @@ pub fn wait_for(request: &Request, listener: &Listener, drivers: &Index, say: im
         None => say(&format!("waiting for {}, {} s at most", request.place, LIMIT.as_secs())),
     };
     let found = block::wait(listener, LIMIT, PATIENCE, hear, || {
-        chosen = request.place.choose(&block::devices()?, medium::volume_of);
+        chosen = request.place.choose(&block::with_guids(block::devices()?), medium::volume_of);
         Ok(match &chosen {
             Ok(None) => None,
             _ => Some(()),
