@@ -267,6 +267,7 @@ pub(crate) const BOOT_WORDS: &[&str] = &[
     "slot",
     "why",
     "live",
+    "medium",
     "rescue",
     "test",
 ];

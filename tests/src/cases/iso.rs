@@ -101,6 +101,7 @@ fn remastered(bench: &Bench, name: &str, config: &str) -> Result<PathBuf> {
     let text = |path: &Path| path.display().to_string();
     fs::write(&file, config).with_context(|| format!("writing {}", file.display()))?;
     let (release, out, config) = (text(&bench.lab.release.dir), text(&iso), text(&file));
-    images(&["iso", "--release", &release, "--out", &out, "--config", &config])?;
+    let words = bench.lab.accel.kernel_words();
+    images(&["iso", "--release", &release, "--out", &out, "--config", &config, "--words", words])?;
     Ok(iso)
 }
