@@ -89,6 +89,15 @@ impl fmt::Display for Medium {
     }
 }
 
+/// What there is instead, for a person.
+pub fn described(volume: Option<&Volume>) -> String {
+    match volume {
+        Some(Volume { label, uuid: Some(uuid) }) => format!("{label}, made {uuid}"),
+        Some(Volume { label, uuid: None }) => format!("{label}, made at no known time"),
+        None => "no ISO 9660 file system".to_owned(),
+    }
+}
+
 /// The volume on a device, for [`Medium::choose`]. One that cannot be read is none, and the kernel's log says why.
 pub fn volume_of(device: &Path) -> Option<Volume> {
     iso9660::volume(device).unwrap_or_else(|why| {
@@ -145,7 +154,7 @@ mod tests {
         }
     }
 
-    /// The first letter after the last digit-free name decides: `sdb…` is an older release, `sdc` somebody else's.
+    /// `sdb` holds an older release, `sdc` somebody else's.
     fn volumes(path: &Path) -> Option<Volume> {
         let name = path.file_name()?.to_str()?;
         let (label, uuid) = match name {

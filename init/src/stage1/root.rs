@@ -216,7 +216,7 @@ fn load_for(drivers: &Index, alias: &str, tried: &mut BTreeSet<String>, say: &im
 
 fn not_found(place: &Place, there: &[Device], volume_of: impl Fn(&Path) -> Option<Volume>) -> Trouble {
     let label = |d: &Device| match place {
-        Place::Medium(_) => volume_of(&d.path).map(|v| format!("{}, made {}", v.label, v.uuid.as_deref().unwrap_or("at no known time"))),
+        Place::Medium(_) => Some(medium::described(volume_of(&d.path).as_ref())),
         _ => d.partition_label.clone(),
     };
     let describe = |d: &Device| match label(d) {
@@ -357,7 +357,7 @@ mod tests {
             lines,
             [
                 "waiting for a medium labelled SKERRY: it did not come within 30 s",
-                "there is /dev/sr0 (OTHER, made 2026-11-21-16-52-00-00), /dev/vda1"
+                "there is /dev/sr0 (OTHER, made 2026-11-21-16-52-00-00), /dev/vda1 (no ISO 9660 file system)"
             ]
         );
     }

@@ -113,25 +113,25 @@ pub const TABLE: &[Case] = &[
         "UEFI boots the disk image to a login, with the config on its ESP; data grows, once",
         disk::uefi,
     ),
-    unproven(
+    always(
         "iso-bios-cd",
         60,
         "BIOS boots the ISO from a disc to a login in memory, with the config on it",
         iso::bios_cd,
     ),
-    unproven(
+    always(
         "iso-uefi-cd",
         70,
         "UEFI boots the ISO from a disc to a login in memory, with the config on it",
         iso::uefi_cd,
     ),
-    unproven(
+    always(
         "iso-bios-usb",
         60,
         "BIOS boots the ISO from a stick (a SCSI disk where the kernel has no USB) to a login in memory",
         iso::bios_usb,
     ),
-    unproven(
+    always(
         "iso-uefi-usb",
         70,
         "UEFI boots the ISO from a stick (a SCSI disk where the kernel has no USB) to a login in memory",
