@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use serde_json::{Value as Json, json};
+use skerry_config::place::{self, Place};
 use skerry_config::{Config, Entry, HIDDEN, Loaded, Origin, Problem, Severity, Source, SourceKind, load, reference};
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write as _};
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 /// Where the running machine keeps what it made of its configuration.
 const RUN: &str = "/run/skerry";
+const SETUP: &str = "/usr/lib/skerry/setup";
 /// A source is at most 1 MiB; one byte more tells that it is larger.
 const READ_MAX: u64 = (1 << 20) + 1;
 
@@ -41,6 +43,17 @@ pub enum ConfigCommand {
         #[arg(long)]
         show_secrets: bool,
     },
+    /// Say where configuration was looked for at this boot, what was found, and why it counts or not
+    Sources {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take passwords and tokens off the disk's first partition, which anybody can read
+    ///
+    /// They go to the data partition, from where the next boot supplies them; the
+    /// files there keep everything else. A secret that is typed in again counts.
+    Seal,
     /// Print the JSON Schema of config.yaml
     Schema {
         /// As JSON, which it is anyway
@@ -91,6 +104,8 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
             form,
             show_secrets,
         } => dump(&sources, form, show_secrets),
+        ConfigCommand::Sources { json } => sources(json),
+        ConfigCommand::Seal => seal(),
         ConfigCommand::Schema { .. } => print(&pretty(&reference::json_schema())?),
         ConfigCommand::Reference { json: false } => print(&reference::page()),
         ConfigCommand::Reference { json: true } => print(&pretty(&reference::lines())?),
@@ -162,6 +177,28 @@ fn dump(sources: &Sources, form: Form, show_secrets: bool) -> anyhow::Result<Exi
     Ok(read_something(&loaded))
 }
 
+fn sources(json: bool) -> anyhow::Result<ExitCode> {
+    let path = Path::new(RUN).join("sources.json");
+    if !Path::new(RUN).exists() {
+        bail!("looking for this machine's configuration: this is not a Skerry machine");
+    }
+    let text = std::fs::read(&path).with_context(|| format!("reading {}\ntry: as root, by sudo", path.display()))?;
+    let places: Vec<Place> = serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))?;
+    if json {
+        return print(&pretty(&places)?);
+    }
+    print(&place::table(&places))
+}
+
+/// Done where the ESP and the data partition are known.
+fn seal() -> anyhow::Result<ExitCode> {
+    let status = std::process::Command::new(SETUP)
+        .arg("seal")
+        .status()
+        .with_context(|| format!("starting {SETUP}: is this a Skerry machine?"))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn read_something(loaded: &Loaded) -> ExitCode {
     if loaded.readable > 0 {
         ExitCode::SUCCESS
@@ -196,6 +233,8 @@ impl Sources {
             add(SourceKind::UserData, file, &mut sources);
         }
         let mut loaded = load(&sources);
+        // On some other computer only the names of variables can be checked.
+        loaded.fill_in(None);
         loaded.problems.splice(0..0, missing);
         Ok(loaded)
     }

@@ -10,8 +10,12 @@ mod legacy;
 mod logs;
 mod machine;
 mod power;
+mod progress;
+mod reset;
 mod slots;
 mod status;
+mod support;
+mod upgrade;
 
 use clap::{Parser, Subcommand};
 use std::path::Path;
@@ -66,6 +70,16 @@ enum Command {
     /// Check, explain or print a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Write a release into the slot that does not run, and try it next
+    ///
+    /// Everything is checked before a byte is written: the signature, the
+    /// version, the room, and every part of the release. Power may go at any
+    /// instant; run it again then.
+    Upgrade(upgrade::Args),
+    /// Forget everything this machine has kept, at the next restart
+    Reset(reset::Args),
+    /// One archive with logs, states and configuration, secrets removed
+    Support(support::Args),
     /// Stop everything and restart the machine; a second time forces it
     Reboot,
     /// Stop everything and switch the machine off; a second time forces it
@@ -93,13 +107,16 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             eprintln!("skerry: {e:#}");
-            if e.downcast_ref::<machine::Refused>().is_some() {
-                ExitCode::from(3)
-            } else {
-                ExitCode::FAILURE
-            }
+            if is_refusal(&e) { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Somebody understood and said no: PID 1, the check of a release, or the rules of the slots.
+fn is_refusal(e: &anyhow::Error) -> bool {
+    e.downcast_ref::<machine::Refused>().is_some()
+        || e.downcast_ref::<skerry_upgrade::trust::Refused>().is_some()
+        || e.downcast_ref::<skerry_slots::rules::Refused>().is_some()
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -114,6 +131,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Slots(args) => slots::run(&args),
         Command::Rollback(args) => slots::rollback(&args),
         Command::Config(command) => config::run(command),
+        Command::Upgrade(args) => upgrade::run(&args),
+        Command::Reset(args) => reset::run(&args),
+        Command::Support(args) => support::run(&args),
         Command::Reboot => machine::order(&Request::Reboot),
         Command::Poweroff => machine::order(&Request::PowerOff),
     }
@@ -123,6 +143,17 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn a_refusal_is_known_below_what_was_being_done() {
+        use anyhow::Context;
+        use skerry_upgrade::trust::Refused;
+        let unsigned: Result<(), _> = Err(Refused::Unsigned("/r".into()));
+        assert!(is_refusal(&unsigned.context("looking at the release").unwrap_err()));
+        let running: Result<(), _> = Err(skerry_slots::rules::Refused::NoTrial);
+        assert!(is_refusal(&running.context("planning").unwrap_err()));
+        assert!(!is_refusal(&anyhow::anyhow!("writing: the disk has failed")));
+    }
 
     /// Help fits a console 80 columns wide.
     #[test]

@@ -14,6 +14,7 @@ struct Facts {
     storage: Value,
     problems: Value,
     release: Value,
+    slots: Value,
 }
 
 fn look() -> Facts {
@@ -29,6 +30,7 @@ fn look() -> Facts {
         storage: read("/run/skerry/storage.json"),
         problems: read("/run/skerry/problems.json"),
         release: read("/usr/share/skerry/release.json"),
+        slots: read("/run/skerry/slots.json"),
     }
 }
 
@@ -66,6 +68,7 @@ fn document(machine: &Machine, units: &[UnitStatus], f: &Facts) -> Value {
         "storage": f.storage,
         "network": f.network,
         "problems": f.problems,
+        "slots": f.slots,
         "units": units.iter().map(unit_json).collect::<Vec<_>>(),
     })
 }
@@ -100,6 +103,7 @@ fn page(machine: &Machine, units: &[UnitStatus], f: &Facts) -> String {
             (other, None) => other.to_owned(),
         }
     );
+    out.push_str(&slots(&f.slots));
     // PID 1 knows that it fell back; `setup plan` knows that it chose the last good configuration by itself.
     let plan = match (machine.plan.as_str(), f.node.get("plan").and_then(Value::as_str)) {
         ("config", Some(chosen)) => chosen,
@@ -143,6 +147,23 @@ fn page(machine: &Machine, units: &[UnitStatus], f: &Facts) -> String {
     let done = units.len() - rows.len();
     if done > 0 {
         let _ = writeln!(out, "and {done} steps that are done (`skerry services`)");
+    }
+    out
+}
+
+/// Which slot runs, and how the last trial ended if it ended badly.
+fn slots(report: &Value) -> String {
+    let text = |key: &str| report.get(key).and_then(Value::as_str);
+    let (Some(slot), Some(state)) = (text("slot"), text("state")) else {
+        return String::new();
+    };
+    let mut out = format!("  slot       {slot}, {state}\n");
+    let last = report.get("rolled_back").cloned().unwrap_or_default();
+    if let Ok(last) = serde_json::from_value::<skerry_upgrade::trial::RolledBack>(last) {
+        let _ = writeln!(out, "  rollback   {last}");
+        for line in last.lines.iter().rev().take(3).rev() {
+            let _ = writeln!(out, "             | {line}");
+        }
     }
     out
 }
@@ -234,11 +255,17 @@ mod tests {
             storage: json!({"mode": "live"}),
             network: json!([{"name": "eth0", "addresses": [{"address": "10.0.2.15/24", "origin": "dhcp4"}]}]),
             problems: json!([{}]),
+            slots: json!({"slot": "a", "state": "good", "rolled_back": {
+                "from": {"slot": "b", "version": "2", "root_hash": ""}, "to": {"slot": "a", "version": "1", "root_hash": ""},
+                "failed": {"check": "sshd", "why": "it is not up"}, "lines": ["no key"], "starts": 1,
+            }}),
         };
         assert_eq!(
             page(&machine, &[waiting, failed, done], &facts),
             "Skerry 0.1.0 on rock: degraded, up 1m01s\n  \
                state      in memory: nothing is kept (live)\n  \
+               slot       a, good\n  \
+               rollback   went back from 2 (slot b) to 1 (slot a): sshd: it is not up\n             | no key\n  \
                config     the last-good plan runs, not the present configuration\n  \
                eth0       10.0.2.15/24 (dhcp4)\n  \
                problems   1 in the configuration; `skerry config check` lists them\n  \

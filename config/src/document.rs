@@ -8,7 +8,8 @@ use crate::tree::{Field, Kind, Mark, Node, Scalar, Value};
 use base64::Engine;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 /// How deep lists and maps may nest.
 pub(crate) const DEPTH_MAX: usize = 64;
@@ -137,6 +138,83 @@ pub(crate) fn read(text: &str) -> Result<Document, Fault> {
         root: builder.root,
         remarks: builder.remarks,
     })
+}
+
+/// Where each scalar of the first document stands in a text: its line and column, and the bytes it takes.
+pub(crate) fn scalars(text: &str) -> Result<BTreeMap<(usize, usize), Range<usize>>, String> {
+    // The parser counts characters.
+    let mut bytes: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    bytes.push(text.len());
+    let mut found = BTreeMap::new();
+    let mut parser = Parser::new_from_str(text);
+    while let Some(next) = parser.next_event() {
+        let (event, span) = next.map_err(|error| format!("{}: this is not YAML: {}", error.marker().line(), plain(error.info())))?;
+        match event {
+            Event::StreamEnd | Event::DocumentEnd => break,
+            Event::Scalar(_, style, ..) => {
+                let at = mark(span.start);
+                if let (Some(&start), Some(&end)) = (bytes.get(span.start.index()), bytes.get(span.end.index())) {
+                    // A block's span begins with its first line, or with the sign that opens it.
+                    let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                    let opens = text.get(..=start).filter(|_| is_block).and_then(|before| before.rfind(['|', '>']));
+                    let start = opens.unwrap_or(start);
+                    let length = text.get(start..end).map_or(0, |span| written(span, style));
+                    found.insert((at.line, at.column), start..start + length);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// How many bytes of a scalar's span it takes itself: the span may reach over a comment to where the next token begins.
+fn written(span: &str, style: ScalarStyle) -> usize {
+    let plain_end = || {
+        span.find([' ', '\t', '\n'])
+            .map_or(span.len(), |_| comment(span).unwrap_or(span.len()))
+    };
+    let end = match style {
+        ScalarStyle::DoubleQuoted => {
+            let mut is_escaped = false;
+            let close = span.char_indices().skip(1).find(|(_, c)| {
+                let closes = *c == '"' && !is_escaped;
+                is_escaped = *c == '\\' && !is_escaped;
+                closes
+            });
+            close.map_or(span.len(), |(at, _)| at + 1)
+        }
+        ScalarStyle::SingleQuoted => {
+            // A quote within is written twice.
+            let mut quotes = span.match_indices('\'').skip(1).map(|(at, _)| at).peekable();
+            let mut end = span.len();
+            while let Some(at) = quotes.next() {
+                if quotes.peek() == Some(&(at + 1)) {
+                    quotes.next();
+                } else {
+                    end = at + 1;
+                    break;
+                }
+            }
+            end
+        }
+        ScalarStyle::Literal | ScalarStyle::Folded => {
+            let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+            let mut lines = span.split_inclusive('\n');
+            let head = lines.next().unwrap_or_default().len();
+            let lines: Vec<&str> = lines.collect();
+            let first = lines.iter().find(|l| !l.trim().is_empty()).map_or(0, |l| indent(l));
+            let ours = lines.iter().take_while(|l| l.trim().is_empty() || indent(l) >= first);
+            head + ours.map(|l| l.len()).sum::<usize>()
+        }
+        ScalarStyle::Plain => plain_end(),
+    };
+    span.get(..end).map_or(end, |text| text.trim_end().len())
+}
+
+/// Where a comment begins: `#` after a blank.
+fn comment(text: &str) -> Option<usize> {
+    [" #", "\t#", "\n#"].iter().filter_map(|start| text.find(start)).min()
 }
 
 impl Builder {

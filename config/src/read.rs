@@ -4,12 +4,12 @@ use crate::document::{self, Document};
 use crate::report::Report;
 use crate::salvage::salvage;
 use crate::tree::{Mark, Node, Scalar, Value};
-use crate::{Source, SourceKind, cmdline, userdata};
+use crate::{Source, SourceKind, cmdline, seed, userdata};
 
 /// How large a source may be.
 pub(crate) const SOURCE_MAX: usize = 1 << 20;
 
-const WHOLE: Mark = Mark { line: 0, column: 0 };
+pub(crate) const WHOLE: Mark = Mark { line: 0, column: 0 };
 
 /// The tree of a source; `None` when it had to be refused as a whole, which the report then says.
 pub(crate) fn read(source: &Source, report: &mut Report) -> Option<Node> {
@@ -21,6 +21,12 @@ pub(crate) fn read(source: &Source, report: &mut Report) -> Option<Node> {
         SourceKind::Cmdline => Some(cmdline::read(&String::from_utf8_lossy(&source.bytes))),
         SourceKind::MetadataHostname => Some(userdata::hostname(&String::from_utf8_lossy(&source.bytes))),
         SourceKind::MetadataKeys => Some(userdata::keys(&String::from_utf8_lossy(&source.bytes))),
+        SourceKind::SeedMetaData => yaml(&source.bytes, report).map(|node| seed::meta_data(node, report)),
+        SourceKind::SeedNetwork => yaml(&source.bytes, report).map(|node| seed::network(node, report)),
+        SourceKind::SeedUserData => {
+            let bytes = seed::user_data_bytes(&source.bytes, report)?;
+            userdata::script(&bytes).or_else(|| yaml(&bytes, report).map(|node| seed::user_data(node, report)))
+        }
         SourceKind::UserData => userdata::script(&source.bytes).or_else(|| yaml(&source.bytes, report)),
         _ => yaml(&source.bytes, report),
     }

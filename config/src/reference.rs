@@ -142,6 +142,13 @@ const AFTER_SOURCES: &str = "\
 - One text where a list is expected is a list of one; one map where a list of sections is expected, too.
 - On the kernel's command line: `hostname=h`, `k3os.token=…`, `run_cmd=\"echo hi\"`, `k3os.labels.region=eu`,
   `k3os.sysctl[kernel.printk]=\"4 4 1 7\"`. A word that is repeated makes a list; where one value is expected, the last one counts.
+- A stick or a seed counts before the first configuration (none of the owner's is on the data partition, and no boot was good yet), or
+  with `skerry.trust_media: true`. What was taken from it is copied to `/var/lib/skerry/media/`, and counts from there when it is gone.
+  Two volumes with one label are none. `skerry config sources` says what was found, and what counts.
+- The ESP and a stick may hold `config.d/by-mac/52-54-00-12-34-56.yaml`, `by-serial/` and `by-uuid/` too: they count beside those of the
+  data partition, the ESP's first. FAT has no colons: write `-`, or nothing.
+- `${mac}`, `${serial}`, `${uuid}` and `${hostname}` in URLs (`ssh_authorized_keys`, `data_sources`, `server_url`, `install.config_url`,
+  `install.iso_url`) stand for this machine's, percent-encoded.
 - User data that begins with `#!` or holds a NUL byte is a script; else it is YAML.
 - At most 1 MiB a source, 64 levels deep; a packed file of `write_files` unpacks to at most 8 MiB.
 
@@ -181,16 +188,15 @@ pub fn page() -> String {
 fn place(kind: crate::SourceKind) -> String {
     use crate::SourceKind as Kind;
     let what = match kind {
-        Kind::Esp => return "`config.yaml` on the EFI system partition".to_owned(),
-        Kind::Medium => {
-            return "`config.yaml` or `user-data` on a stick labelled `SKERRYCFG` or `cidata`, before the first configuration or with \
-                    `skerry.trust_media: true`"
-                .to_owned();
-        }
+        Kind::Esp => return "`config.yaml`, then every file of `config.d/`, on the EFI system partition".to_owned(),
+        Kind::SeedMetaData => return "`meta-data` of a cloud-init seed, a volume labelled `cidata` (see below)".to_owned(),
+        Kind::SeedNetwork => return "`network-config` of such a seed".to_owned(),
+        Kind::SeedUserData => return "`user-data` of such a seed, in cloud-init's words".to_owned(),
+        Kind::Medium => return "`config.yaml`, then every file of `config.d/`, on a stick labelled `SKERRYCFG`".to_owned(),
         Kind::MetadataHostname => "the host name from a cloud's metadata, ",
         Kind::MetadataKeys => "the SSH keys from a cloud's metadata, ",
         Kind::UserData => "user data, ",
-        Kind::ByMac => "the entry for this machine's hardware address in ",
+        Kind::ByMac => "the entry for one of this machine's hardware addresses in ",
         Kind::BySerial => "the entry for this machine's serial number in ",
         Kind::ByUuid => "the entry for this machine's UUID in ",
         Kind::Cmdline => "the kernel's command line, ",

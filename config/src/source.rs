@@ -28,9 +28,15 @@ impl Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SourceKind {
-    /// `config.yaml` in the root of the EFI system partition.
+    /// `config.yaml`, and every file of `config.d/`, on the EFI system partition.
     Esp,
-    /// `config.yaml` or `user-data` on a stick labelled `SKERRYCFG` or `cidata`. The caller asks [`crate::Skerry::trust_media`] first.
+    /// `meta-data` of a cloud-init seed (a volume labelled `cidata`). The caller asks [`crate::Skerry::trust_media`] first.
+    SeedMetaData,
+    /// `network-config` of such a seed.
+    SeedNetwork,
+    /// `user-data` of such a seed: a `#cloud-config` in cloud-init's words, or a script.
+    SeedUserData,
+    /// `config.yaml`, and every file of `config.d/`, on a stick labelled `SKERRYCFG`.
     Medium,
     /// `/k3os/system/config.yaml`.
     K3osSystem,
@@ -62,8 +68,11 @@ pub enum SourceKind {
 
 impl SourceKind {
     /// All of them, the weakest first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Esp,
+        Self::SeedMetaData,
+        Self::SeedNetwork,
+        Self::SeedUserData,
         Self::Medium,
         Self::K3osSystem,
         Self::System,
@@ -84,7 +93,7 @@ impl SourceKind {
     /// `None`: the caller knows (the ESP and media are mounted somewhere of its choice).
     pub fn path(self) -> Option<&'static str> {
         Some(match self {
-            Self::Esp | Self::Medium => return None,
+            Self::Esp | Self::SeedMetaData | Self::SeedNetwork | Self::SeedUserData | Self::Medium => return None,
             Self::K3osSystem => "/k3os/system/config.yaml",
             Self::System => "/skerry/system/config.yaml",
             Self::Cmdline => "/proc/cmdline",
@@ -102,19 +111,40 @@ impl SourceKind {
     }
 }
 
-/// Puts sources into the order in which [`crate::load`] is to read them: by kind, and within a kind by the last part of the name.
+/// Puts sources into the order in which [`crate::load`] is to read them: by kind; the entries of the data's `config.d` by name; the
+/// rest of a kind as it was gathered (the ESP's before a stick's before the data's).
 pub fn order(mut sources: Vec<Source>) -> Vec<Source> {
-    sources.sort_by(|a, b| (a.kind, file_name(&a.name)).cmp(&(b.kind, file_name(&b.name))));
+    let by_name = |kind| matches!(kind, SourceKind::K3osConfigD | SourceKind::ConfigD);
+    let name = |s: &Source| {
+        if by_name(s.kind) {
+            file_name(&s.name).to_owned()
+        } else {
+            String::new()
+        }
+    };
+    sources.sort_by_cached_key(|s| (s.kind, name(s)));
     sources
 }
 
-/// Which of a folder's entries for single machines is this machine's: the name without `.yaml`/`.yml`, compared without case, and
-/// `-` taken for `:` (FAT has no colons).
-pub fn is_for_machine(entry: &str, identity: &str) -> bool {
-    let plain = |text: &str| text.trim().to_ascii_lowercase().replace(':', "-");
-    let entry = plain(entry);
+/// Whether an entry of a folder for single machines (`by-mac/`, `by-serial/`, `by-uuid/`) is this machine's: the name without
+/// `.yaml`/`.yml`, compared without case.
+///
+/// FAT has no colons: hardware addresses and UUIDs are compared by their digits, `52-54-00-…` and `525400…` too. In a serial number
+/// whatever FAT cannot hold in a name is written as `-`.
+pub fn is_for_machine(kind: SourceKind, entry: &str, identity: &str) -> bool {
+    let entry = entry.trim().to_ascii_lowercase();
     let stem = entry.strip_suffix(".yaml").or_else(|| entry.strip_suffix(".yml")).unwrap_or(&entry);
-    !stem.is_empty() && stem == plain(identity)
+    if kind == SourceKind::BySerial {
+        let plain = |text: &str| text.trim().to_lowercase().replace(|c| "/\\:*?\"<>|".contains(c), "-");
+        return !stem.is_empty() && plain(stem) == plain(identity);
+    }
+    digits(stem).is_some_and(|found| Some(found) == digits(identity))
+}
+
+/// The hexadecimal digits of a hardware address or UUID; none if there is anything but digits, colons and hyphens, or no digit.
+fn digits(text: &str) -> Option<String> {
+    let text: String = text.trim().chars().filter(|c| !matches!(c, ':' | '-')).collect();
+    (!text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
 }
 
 fn file_name(name: &str) -> &str {
@@ -146,10 +176,41 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_folder_keeps_the_order_in_which_it_was_gathered() {
+        let source = |name: &str| Source::new(SourceKind::Esp, name, "");
+        let ordered = order(vec![source("esp:/config.yaml"), source("esp:/config.d/10-a")]);
+        assert_eq!(ordered.first().map(|s| s.name.as_str()), Some("esp:/config.yaml"));
+    }
+
+    #[test]
     fn entries_for_a_machine_match_without_case_and_on_fat() {
-        assert!(is_for_machine("52-54-00-AB-CD-EF.yaml", "52:54:00:ab:cd:ef"));
-        assert!(is_for_machine("SN123", "sn123"));
-        assert!(!is_for_machine(".yaml", ""));
-        assert!(!is_for_machine("SN12", "sn123"));
+        use SourceKind::{ByMac, BySerial, ByUuid};
+        for (kind, entry, identity, expected) in [
+            (ByMac, "52-54-00-AB-CD-EF.yaml", "52:54:00:ab:cd:ef", true),
+            (ByMac, "525400abcdef.YML", "52:54:00:ab:cd:ef", true),
+            (ByMac, "52:54:00:ab:cd:ef", "52:54:00:ab:cd:ef", true),
+            (ByMac, "52-54-00-ab-cd-e0.yaml", "52:54:00:ab:cd:ef", false),
+            (ByMac, "all.yaml", "52:54:00:ab:cd:ef", false),
+            (ByMac, "-.yaml", ":", false),
+            (BySerial, "SN123", "sn123", true),
+            (BySerial, "A-B C.yaml", "A/B C", true),
+            (BySerial, ".yaml", "", false),
+            (BySerial, "SN12", "sn123", false),
+            (BySerial, "SN-1", "SN1", false),
+            (
+                ByUuid,
+                "550E8400-E29B-41D4-A716-446655440000.yaml",
+                "550e8400-e29b-41d4-a716-446655440000",
+                true,
+            ),
+            (
+                ByUuid,
+                "550e8400e29b41d4a716446655440000",
+                "550e8400-e29b-41d4-a716-446655440000",
+                true,
+            ),
+        ] {
+            assert_eq!(is_for_machine(kind, entry, identity), expected, "{entry} {identity}");
+        }
     }
 }

@@ -53,7 +53,7 @@ fn base64(text: &str) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("the content is not base64: {error}"))
 }
 
-fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut decoded = Vec::new();
     let limit = u64::try_from(DECODED_MAX).unwrap_or(u64::MAX).saturating_add(1);
     flate2::read::MultiGzDecoder::new(bytes)

@@ -9,12 +9,14 @@ use skerry_installer::image;
 use skerry_installer::layout::Sizes;
 use skerry_installer::perform::Options;
 use skerry_installer::plan::Extras;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Makes `out` from the release in `release`, and beside it `out.bmap`, `out.zst` and `out.sha256`; gives their paths.
+/// Makes `out` from the release in `release`, and beside it `out.bmap`, and unless it stays raw `out.zst` and `out.sha256`; gives
+/// their paths.
 #[allow(clippy::disallowed_methods, reason = "build output: made anew if lost")]
-pub fn disk(cache: &Cache, tools: &Root, release: &Path, out: &Path) -> Result<[PathBuf; 4]> {
+pub fn disk(cache: &Cache, tools: &Root, release: &Path, out: &Path, raw: bool) -> Result<Vec<PathBuf>> {
     let beside = |ending: &str| {
         let mut name = out.as_os_str().to_owned();
         name.push(ending);
@@ -33,6 +35,9 @@ pub fn disk(cache: &Cache, tools: &Root, release: &Path, out: &Path) -> Result<[
     run::say("making the disk image");
     image::image(release, out, Sizes::default(), &Extras::default(), &options, &mut |_| {})?;
     image::write_map(out)?;
+    if raw {
+        return Ok(vec![out.to_owned(), beside(".bmap")]);
+    }
     let packed = beside(".zst");
     let mut zstd = tools.command("zstd")?;
     zstd.args(["-q", "-f", "-T0", "-10", "-o"]).arg(&packed).arg(out);
@@ -40,9 +45,9 @@ pub fn disk(cache: &Cache, tools: &Root, release: &Path, out: &Path) -> Result<[
     let mut sums = String::new();
     for path in [out, &packed] {
         let name = path.file_name().context("naming the disk image: its path ends in no name")?;
-        sums.push_str(&format!("{}  {}\n", digest::of_file(path)?, name.to_string_lossy()));
+        let _ = writeln!(sums, "{}  {}", digest::of_file(path)?, name.to_string_lossy());
     }
     let sums_at = beside(".sha256");
     fs::write(&sums_at, sums).with_context(|| format!("writing {}", sums_at.display()))?;
-    Ok([out.to_owned(), packed, beside(".bmap"), sums_at])
+    Ok(vec![out.to_owned(), packed, beside(".bmap"), sums_at])
 }

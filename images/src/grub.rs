@@ -4,6 +4,7 @@
 //! with `start.cfg` and a copy of `grub.cfg`; the rest of GRUB is not on the disk. Putting them there is the installer's work.
 
 use crate::cache::Cache;
+use crate::debian::Package;
 use crate::digest::Key;
 use crate::run;
 use crate::tools::Root;
@@ -95,7 +96,33 @@ pub fn grub(cache: &Cache, tools: &Root, out: &Path) -> Result<[PathBuf; 4]> {
     Ok(FILES.map(|name| folder.join(name)))
 }
 
-fn key(tools: &Root) -> String {
+/// What the boot loader comes from: packages that are installed in the tools root, whose archives are gone.
+pub fn packages(tools: &Root) -> Result<Vec<Package>> {
+    let path = tools.path().join("var/lib/dpkg/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(installed(&text))
+}
+
+fn installed(status: &str) -> Vec<Package> {
+    let field = |block: &str, name: &str| {
+        block
+            .lines()
+            .find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned()))
+    };
+    let package = |block: &str| {
+        Some(Package {
+            name: field(block, "Package")?,
+            version: field(block, "Version")?,
+            architecture: field(block, "Architecture")?,
+            sha256: String::new(),
+        })
+    };
+    let is_grub = |package: &Package| ["grub-pc-bin", "grub-efi-amd64-bin"].contains(&package.name.as_str());
+    status.split("\n\n").filter_map(package).filter(is_grub).collect()
+}
+
+/// What stands for the inputs.
+pub fn key(tools: &Root) -> String {
     key_of(tools, &TARGETS, &[START, CONFIG])
 }
 
@@ -154,6 +181,14 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_packages_of_the_boot_loader_are_found() {
+        let status =
+            "Package: grub-pc-bin\nArchitecture: amd64\nVersion: 2.12-9\n\nPackage: grub-common\nArchitecture: amd64\nVersion: 2.12-9\n";
+        let found: Vec<_> = installed(status).into_iter().map(|p| (p.name, p.version)).collect();
+        assert_eq!(found, [("grub-pc-bin".to_owned(), "2.12-9".to_owned())]);
+    }
 
     #[test]
     fn the_configuration_names_the_partitions_of_the_layout() {

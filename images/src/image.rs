@@ -8,11 +8,13 @@ use crate::go;
 use crate::grub;
 use crate::host::{self, Mirror};
 use crate::kernel::{self, Flavour, Kernel};
+use crate::keys::{Maker, Public};
 use crate::lock::{self, Lock};
 use crate::release::{self, Release};
 use crate::root::{self, Made, Parts};
 use crate::run::{self, say};
 use crate::rust;
+use crate::sbom;
 use crate::toolchain::Toolchain;
 use crate::tools::Root;
 use crate::tree::{Body, Tree};
@@ -31,6 +33,8 @@ pub struct Inputs {
     go: go::Built,
     rust: BTreeMap<String, PathBuf>,
     release: Release,
+    /// Whose releases the machine will take: in the initramfs, `/keys/NAME.pub`.
+    keys: Vec<Public>,
     /// What really went in.
     pub lock: Lock,
 }
@@ -51,6 +55,7 @@ const SOURCES: &[&str] = &[
     "overlay",
     "slots",
     "sys",
+    "upgrade",
 ];
 
 /// Gathers the inputs.
@@ -97,6 +102,7 @@ pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<St
         go,
         rust,
         release,
+        keys: vec![],
         lock,
     })
 }
@@ -126,7 +132,14 @@ fn last_change(checkout: &Path) -> u64 {
 
 impl Inputs {
     fn key(&self) -> Result<String> {
-        let mut key = Key::default().with("form", "1").with("release", self.release.inside());
+        let mut key = Key::default()
+            .with("form", "2")
+            .with("release", self.release.inside())
+            .with("boot loader", grub::key(&self.tools))
+            .with("lock", self.lock.text());
+        for public in &self.keys {
+            key = key.with("key", &public.name).with("text", &public.text);
+        }
         for path in [&self.debian, &self.kernel.modules, &self.kernel.early]
             .into_iter()
             .chain(self.go.programs.values())
@@ -193,6 +206,12 @@ impl Inputs {
                 _ => {}
             }
         }
+        if !self.keys.is_empty() {
+            archive.add("keys", &Entry::Folder);
+        }
+        for public in &self.keys {
+            archive.add(&format!("keys/{}.pub", public.name), &Entry::File(0o644, public.text.as_bytes()));
+        }
         let plain = folder.join("initrd.cpio");
         fs::write(&plain, archive.finish()).with_context(|| format!("writing {}", plain.display()))?;
         let mut zstd = self.tools.command("zstd")?;
@@ -204,13 +223,19 @@ impl Inputs {
 
     /// The finished release: an entry of the cache.
     #[allow(clippy::disallowed_methods, reason = "a fresh folder of the cache: a killed build throws it away")]
-    fn assemble(&self, cache: &Cache) -> Result<PathBuf> {
+    fn assemble(&self, cache: &Cache, maker: &Maker) -> Result<PathBuf> {
         cache.entry("image", &self.key()?, |fresh| {
             fs::copy(&self.kernel.vmlinuz, fresh.join("vmlinuz")).context("copying the kernel")?;
             self.initramfs(cache, fresh)?;
             let made = self.root(cache, fresh)?;
+            grub::grub(cache, &self.tools, fresh)?;
             fs::write(fresh.join("lock.json"), self.lock.text())?;
+            fs::write(
+                fresh.join(sbom::NAME),
+                sbom::text(&self.release, &self.lock, &grub::packages(&self.tools)?),
+            )?;
             let manifest = self.release.manifest(fresh, &made.roothash, made.hashoff, &made.sizes)?;
+            fs::write(fresh.join(SIGNATURE), maker.sign(&manifest, &self.release.version)?)?;
             Ok(fs::write(fresh.join("manifest.json"), manifest)?)
         })
     }
@@ -223,15 +248,15 @@ fn is_binary_index(path: &str) -> bool {
         .any(|ending| path.ends_with(ending))
 }
 
-/// Makes the image and lays it out in `out`.
-pub fn image(cache: &Cache, checkout: &Path, flavour: Flavour, out: &Path) -> Result<String> {
-    let inputs = gather(cache, checkout, flavour, None)?;
+/// Makes the release, signed by the developer's key, and lays it out in `out`. Machines that it is installed on take releases by that
+/// key and by the `further` ones.
+pub fn image(cache: &Cache, checkout: &Path, flavour: Flavour, further: Vec<Public>, out: &Path) -> Result<()> {
+    let maker = Maker::developer(cache)?;
+    let mut inputs = gather(cache, checkout, flavour, None)?;
+    inputs.keys = std::iter::once(maker.public()).chain(further).collect();
     compare(&Lock::read(checkout)?, &inputs.lock, flavour);
-    let entry = inputs.assemble(cache)?;
-    let manifest = fs::read_to_string(entry.join("manifest.json")).context("reading the new manifest.json")?;
-    grub::grub(cache, &inputs.tools, out)?;
-    lay_out(&entry, out, &manifest)?;
-    Ok(manifest)
+    let entry = inputs.assemble(cache, &maker)?;
+    lay_out(&entry, out)
 }
 
 /// Says where the packages differ from those that the lock file records (which are the cloud kernel's).
@@ -247,18 +272,26 @@ fn compare(recorded: &Lock, now: &Lock, flavour: Flavour) {
     }
 }
 
+/// The signature, beside the manifest.
+const SIGNATURE: &str = "manifest.json.minisig";
+
 /// Copies a release to its folder, the manifest last; a folder that has it already is left alone.
-fn lay_out(entry: &Path, out: &Path, manifest: &str) -> Result<()> {
-    fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
-    let there = |name: &str| match (fs::metadata(entry.join(name)), fs::metadata(out.join(name))) {
+fn lay_out(entry: &Path, out: &Path) -> Result<()> {
+    fs::create_dir_all(out.join(grub::FOLDER)).with_context(|| format!("making {}", out.display()))?;
+    let is_same_length = |name: &&str| match (fs::metadata(entry.join(name)), fs::metadata(out.join(name))) {
         (Ok(from), Ok(to)) => from.len() == to.len(),
         _ => false,
     };
-    if fs::read_to_string(out.join("manifest.json")).is_ok_and(|text| text == manifest) && release::FILES.into_iter().all(there) {
+    let is_same = |name: &&str| match (fs::read(entry.join(name)), fs::read(out.join(name))) {
+        (Ok(from), Ok(to)) => from == to,
+        _ => false,
+    };
+    let words = ["lock.json", SIGNATURE, "manifest.json"];
+    if words.iter().all(is_same) && release::FILES.iter().all(is_same_length) {
         return Ok(());
     }
-    for name in release::FILES.into_iter().chain(["lock.json", "manifest.json"]) {
-        let beside = out.join(format!(".{name}.new"));
+    for name in release::FILES.into_iter().chain(words) {
+        let beside = out.join(format!("{name}.new"));
         fs::copy(entry.join(name), &beside).with_context(|| format!("writing {}", beside.display()))?;
         fs::rename(&beside, out.join(name)).with_context(|| format!("replacing {}", out.join(name).display()))?;
     }

@@ -1,7 +1,8 @@
 //! What is in a release, and how is it made?
 //!
 //! Inputs are Debian packages, our own Rust and Go programs and the files of `overlay/files`; outputs are `vmlinuz`,
-//! `initrd.img`, `root.img` (EROFS with its dm-verity tree behind it) and `manifest.json`.
+//! `initrd.img`, `root.img` (EROFS with its dm-verity tree behind it), `boot/` (GRUB), `sbom.spdx.json`, and `manifest.json`, which names
+//! them all and is signed.
 //!
 //! Invariants:
 //! - The same inputs give the same bytes: fixed times, salts, UUIDs and orders; owners and modes come from tables.
@@ -19,6 +20,7 @@ pub mod cpio;
 pub mod debian;
 pub mod digest;
 pub mod disk;
+pub mod erofs;
 pub mod finish;
 pub mod fixture;
 pub mod go;
@@ -27,6 +29,7 @@ pub mod host;
 pub mod image;
 pub mod iso;
 pub mod kernel;
+pub mod keys;
 pub mod lock;
 pub mod modules;
 pub mod oci;
@@ -34,8 +37,11 @@ pub mod release;
 pub mod root;
 pub mod run;
 pub mod rust;
+pub mod sbom;
+pub mod sign;
 pub mod toolchain;
 pub mod tools;
 pub mod tree;
 pub mod ustar;
 pub mod verity;
+pub mod weigh;

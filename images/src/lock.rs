@@ -36,6 +36,12 @@ impl Lock {
         }
     }
 
+    /// Reads the lock file that lies beside a release.
+    pub fn read_from(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("reading {}", path.display()))
+    }
+
     fn parse(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text)?;
         let rows = |field: &str| -> Vec<Vec<String>> {

@@ -6,8 +6,9 @@ use clap::{Parser, Subcommand};
 use skerry_images::cache::Cache;
 use skerry_images::host::{self, Mirror};
 use skerry_images::kernel::Flavour;
+use skerry_images::keys::{self, Maker};
 use skerry_images::tools::Root;
-use skerry_images::{disk, fixture, grub, image, iso, release};
+use skerry_images::{disk, fixture, grub, image, iso, sign, weigh};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,11 +24,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Wanted {
-    /// Make vmlinuz, initrd.img, root.img and manifest.json
+    /// Make a release: vmlinuz, initrd.img, root.img, boot/, the SBOM, and the signed manifest.json
     Image {
         /// Which Debian kernel
         #[arg(long, default_value = "cloud")]
         kernel: Flavour,
+        /// A further public key (minisign's, *.pub) whose releases the machine will take
+        #[arg(long, value_name = "FILE")]
+        key: Vec<PathBuf>,
         /// Where to
         #[arg(long, default_value = "out")]
         out: PathBuf,
@@ -60,14 +64,32 @@ enum Wanted {
         /// Where to
         #[arg(long, default_value = "out/skerry-amd64.img")]
         out: PathBuf,
+        /// Neither compress it nor sum it up: for trying it at once
+        #[arg(long)]
+        raw: bool,
     },
     /// Make the ISO of a release, for discs and sticks; print its size and what is in it
     Iso(iso::Request),
-    /// Print what a made image weighs
+    /// Write the manifest of a changed release folder anew, and sign it with the developer's key
+    Sign {
+        /// The folder
+        #[arg(default_value = "out")]
+        release: PathBuf,
+        /// Another version than it has
+        #[arg(long)]
+        version: Option<String>,
+        /// The oldest version that may come to it
+        #[arg(long)]
+        from: Option<String>,
+    },
+    /// Print what a release weighs, part by part, against the goal
     Size {
-        /// Where it lies
-        #[arg(long, default_value = "out")]
-        out: PathBuf,
+        /// Its folder
+        #[arg(default_value = "out")]
+        release: PathBuf,
+        /// The same, as `--out`
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
     /// Look for newer Debian packages and record what goes in (images/lock.json)
     Lock,
@@ -90,10 +112,8 @@ fn main() -> ExitCode {
 }
 
 fn perform(wanted: Wanted) -> Result<()> {
-    if let Wanted::Size { out } = &wanted {
-        let path = out.join("manifest.json");
-        let manifest = fs::read_to_string(&path).with_context(|| format!("reading {}: `make image` makes it", path.display()))?;
-        println!("{}", release::sizes(&manifest)?);
+    if let Wanted::Size { release, out } = &wanted {
+        println!("{}", weigh::report(out.as_ref().unwrap_or(release))?);
         return Ok(());
     }
     let checkout = host::checkout(&std::env::current_dir()?)?;
@@ -101,7 +121,10 @@ fn perform(wanted: Wanted) -> Result<()> {
     let named = std::env::var_os("SKERRY_CACHE").map(PathBuf::from);
     let cache = Cache::open(&home, named.as_deref())?;
     match wanted {
-        Wanted::Image { kernel, out } => println!("{}", release::sizes(&image::image(&cache, &checkout, kernel, &out)?)?),
+        Wanted::Image { kernel, key, out } => {
+            image::image(&cache, &checkout, kernel, keys::read(&key)?, &out)?;
+            println!("{}", weigh::report(&out)?);
+        }
         Wanted::Tools => println!("{}", tools(&cache)?.path().display()),
         Wanted::Oci { out } => {
             for path in image::containers(&cache, &checkout, &out)? {
@@ -113,12 +136,15 @@ fn perform(wanted: Wanted) -> Result<()> {
                 println!("{}", path.display());
             }
         }
-        Wanted::Disk { release, out } => {
-            for path in disk::disk(&cache, &tools(&cache)?, &release, &out)? {
+        Wanted::Disk { release, out, raw } => {
+            for path in disk::disk(&cache, &tools(&cache)?, &release, &out, raw)? {
                 println!("{}", path.display());
             }
         }
         Wanted::Iso(request) => println!("{}", iso::iso(&cache, &tools(&cache)?, &request)?),
+        Wanted::Sign { release, version, from } => {
+            sign::again(&Maker::developer(&cache)?, &release, version.as_deref(), from.as_deref())?;
+        }
         Wanted::Fixture { out } => println!("{}", write_fixture(&tools(&cache)?, &out)?.display()),
         Wanted::Lock => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;

@@ -1,13 +1,25 @@
 //! What a release says of itself: `release.json` inside the image, `manifest.json` beside it.
 
 use crate::digest;
+use crate::sbom;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
 
-/// The files of a release.
-pub const FILES: [&str; 3] = ["vmlinuz", "initrd.img", "root.img"];
+/// The parts of a release, each named in the manifest; `manifest.json` and its signature lie beside them.
+pub const FILES: [&str; 8] = [
+    "vmlinuz",
+    "initrd.img",
+    "root.img",
+    "boot/mbr.img",
+    "boot/core.img",
+    "boot/BOOTX64.EFI",
+    "boot/grub.cfg",
+    sbom::NAME,
+];
+/// The oldest version from which a machine may come to this one.
+pub const FROM: &str = "0.1.0";
 
 /// What is known of a release before it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +62,7 @@ impl Release {
         let value = json!({
             "format": 1,
             "version": self.version,
+            "from": FROM,
             "built": self.built,
             "arch": "amd64",
             "kernel": self.kernel,
@@ -61,31 +74,6 @@ impl Release {
         });
         Ok(format!("{value:#}\n"))
     }
-}
-
-/// A manifest's report of sizes, for people.
-pub fn sizes(manifest: &str) -> Result<String> {
-    let value: Value = serde_json::from_str(manifest).context("reading manifest.json")?;
-    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
-    let mut lines = vec![format!(
-        "Skerry {}  kernel {}  Kubernetes {}",
-        text("version"),
-        text("kernel"),
-        text("kubernetes")
-    )];
-    for (title, field, inner) in [("file", "files", Some("size")), ("in the root, uncompressed", "unpacked", None)] {
-        lines.push(format!("{title}:"));
-        for (name, entry) in value.get(field).and_then(Value::as_object).into_iter().flatten() {
-            let bytes = inner
-                .map_or(Some(entry), |inner| entry.get(inner))
-                .and_then(Value::as_u64)
-                .unwrap_or_default();
-            let tenths = bytes.saturating_mul(10) / (1 << 20);
-            lines.push(format!("  {name:<26} {:>5}.{} MiB", tenths / 10, tenths % 10));
-        }
-    }
-    lines.push(format!("root hash {}", text("roothash")));
-    Ok(lines.join("\n"))
 }
 
 #[cfg(test)]
@@ -106,13 +94,27 @@ mod tests {
         assert_eq!(value["built"], 1_790_000_000);
     }
 
+    /// What is written here is what a machine reads.
     #[test]
-    fn sizes_for_people() {
-        let manifest = r#"{"version":"1","kernel":"6","kubernetes":"v1","roothash":"ab","files":{"root.img":{"size":157286400}},"unpacked":{"x":1572864}}"#;
-        let shown = sizes(manifest).unwrap();
-        assert!(
-            shown.contains("150.0 MiB") && shown.contains("1.5 MiB") && shown.ends_with("root hash ab"),
-            "{shown}"
-        );
+    fn a_machine_takes_the_manifest() {
+        let folder = std::env::temp_dir().join(format!("skerry-manifest-{}", std::process::id()));
+        fs::create_dir_all(folder.join("boot")).unwrap();
+        for name in FILES {
+            let bytes = if name == "root.img" { vec![0; 16384] } else { vec![1] };
+            fs::File::create(folder.join(name))
+                .and_then(|mut f| std::io::Write::write_all(&mut f, &bytes))
+                .unwrap();
+        }
+        let release = Release {
+            version: "0.1.0".into(),
+            built: 7,
+            kernel: "6.12.117+deb13-cloud-amd64".into(),
+            kubernetes: "v1.36.3".into(),
+            coredns: "v1.15.0".into(),
+        };
+        let text = release.manifest(&folder, &"ab".repeat(32), 8192, &[("x".into(), 1)]).unwrap();
+        let read = skerry_upgrade::manifest::Manifest::parse(text.as_bytes()).unwrap();
+        assert_eq!((read.files.len(), read.from.to_string().as_str()), (FILES.len(), FROM));
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -21,6 +21,9 @@ use std::path::PathBuf;
 pub struct Options {
     /// Everything is read back and compared.
     pub read_back: bool,
+    /// All files are read and compared before the first write. Not for who has done that just now: each is compared once more while it
+    /// is written, before its last bytes are.
+    pub check_first: bool,
     /// A folder for the data file system while it is made: about 50 MiB.
     pub temporary: PathBuf,
     /// The words that run mke2fs: another one than this computer's, where the same image is to come out everywhere.
@@ -33,6 +36,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             read_back: true,
+            check_first: true,
             temporary: std::env::temp_dir(),
             mke2fs: vec!["mke2fs".into()],
             chunk: 1 << 20,
@@ -99,9 +103,11 @@ pub fn perform(plan: &Plan, device: &mut dyn Device, options: &Options, tell: &m
         total: total(plan, &made, options),
         at: None,
     };
-    for (number, step) in plan.steps.iter().enumerate() {
-        work.at = Some((Phase::Check, number, step));
-        work.check(step).context(untouched)?;
+    if options.check_first {
+        for (number, step) in plan.steps.iter().enumerate() {
+            work.at = Some((Phase::Check, number, step));
+            work.check(step).context(untouched)?;
+        }
     }
     let mut report = Report { written: 0 };
     for (number, (step, made)) in plan.steps.iter().zip(&made).enumerate() {
@@ -120,7 +126,11 @@ pub fn perform(plan: &Plan, device: &mut dyn Device, options: &Options, tell: &m
 fn total(plan: &Plan, made: &[Option<Made>], options: &Options) -> u64 {
     let written: u64 =
         plan.steps.iter().map(Step::bytes).sum::<u64>() + made.iter().flatten().flat_map(|m| &m.ranges).map(|r| r.bytes).sum::<u64>();
-    let checked: u64 = files(plan).map(Content::bytes).sum();
+    let checked: u64 = if options.check_first {
+        files(plan).map(Content::bytes).sum()
+    } else {
+        0
+    };
     checked + written * if options.read_back { 2 } else { 1 }
 }
 

@@ -15,6 +15,7 @@
 //! table is gone at the next boot.
 
 pub mod plan;
+pub mod reset;
 pub mod table;
 pub mod version;
 

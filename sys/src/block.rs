@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(entry_at(&[0xff; 92], 1, 512), None);
         let mut entry = [0; 128];
         for (n, byte) in entry[16..32].iter_mut().enumerate() {
-            *byte = n as u8;
+            *byte = u8::try_from(n).unwrap();
         }
         entry[32..40].copy_from_slice(&2048u64.to_le_bytes());
         assert_eq!(guid_in(&entry, 2048).as_deref(), Some("03020100-0504-0706-0809-0a0b0c0d0e0f"));

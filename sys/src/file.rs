@@ -40,6 +40,13 @@ pub fn flush_dir(dir: &Path) -> Result<()> {
         .doing("flushing", dir.display())
 }
 
+/// Flushes all of the file system that a directory is on: syncfs(2).
+pub fn flush_file_system(dir: &Path) -> Result<()> {
+    rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(rustix::fs::syncfs)
+        .doing("flushing the file system of", dir.display())
+}
+
 fn beside(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let name = path
         .file_name()

@@ -67,3 +67,4 @@ pub mod socket;
 pub mod tree;
 pub mod uevent;
 pub mod verity;
+pub mod volume;

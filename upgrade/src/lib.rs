@@ -11,11 +11,13 @@
 //! Never: downloads, restarts the machine, or writes a byte of a release that was not checked.
 
 pub mod health;
+pub mod machine;
 pub mod manifest;
 pub mod now;
 pub mod running;
 pub mod signature;
 pub mod slots;
+pub mod stage;
 pub mod tree;
 pub mod trial;
 pub mod trust;

@@ -216,7 +216,7 @@ impl Manifest {
         if let Some(missing) = needed.into_iter().find(|name| !self.files.contains_key(**name)) {
             return Err(Wrong::Missing(missing));
         }
-        if self.from > self.version {
+        if self.from.cmp_precedence(&self.version).is_gt() {
             return Err(field("from", &self.from.to_string(), "it cannot be newer than the version itself"));
         }
         let bytes = self.files.get("root.img").map_or(0, |f| f.bytes);
@@ -366,5 +366,41 @@ mod tests {
         assert_eq!(Manifest::parse(&vec![b' '; LONGEST + 1]), Err(Wrong::TooLong));
         let deep = [b"{\"format\":".to_vec(), vec![b'['; 60_000]].concat();
         assert!(matches!(Manifest::parse(&deep), Err(Wrong::Unreadable(_))));
+    }
+
+    /// Without a signature before it, the parser stands alone: it must end, and what counts must not change unseen.
+    #[test]
+    fn whatever_the_bytes_there_is_an_answer() {
+        let text = GOOD.replace("SUM", &"ab".repeat(32)).into_bytes();
+        let good = Manifest::parse(&text).unwrap();
+        let (mut refused, mut other) = (0, 0);
+        for at in 0..text.len() {
+            for bit in 0..8 {
+                let mut bytes = text.clone();
+                bytes[at] ^= 1 << bit;
+                match Manifest::parse(&bytes) {
+                    Err(_) => refused += 1,
+                    // A letter's case in a digest, or a field that is not ours.
+                    Ok(read) if read == good => {}
+                    Ok(_) => other += 1,
+                }
+            }
+            assert!(Manifest::parse(&text[..at]).is_err());
+        }
+        assert!(refused > text.len() && other > 0, "{refused} refused, {other} say something else");
+        let mut x = 1u64;
+        let mut random = |most: usize| {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(x >> 33).unwrap() % most
+        };
+        for _ in 0..2000 {
+            let mut bytes = text.clone();
+            let (from, to, length) = (random(text.len()), random(text.len()), random(80));
+            let piece: Vec<u8> = text.iter().skip(from).take(length).copied().collect();
+            bytes.splice(to..to, piece);
+            if let Ok(read) = Manifest::parse(&bytes) {
+                assert!(read.files.len() >= good.files.len());
+            }
+        }
     }
 }

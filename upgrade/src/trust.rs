@@ -245,13 +245,14 @@ fn may_come(manifest: &Manifest, facts: &Facts, told: Told) -> Result<(), Refuse
         });
     }
     if let Some(running) = &facts.running {
-        if is < running && !told.downgrade {
+        // What is behind a `+` has no order.
+        if is.cmp_precedence(running).is_lt() && !told.downgrade {
             return Err(Refused::Downgrade {
                 is: is.clone(),
                 running: running.clone(),
             });
         }
-        if *running < manifest.from {
+        if running.cmp_precedence(&manifest.from).is_lt() {
             return Err(Refused::TooOld {
                 is: is.clone(),
                 from: Box::new(manifest.from.clone()),

@@ -239,6 +239,11 @@ fn what_may_be_told_and_what_may_not() {
     };
     assert!(matches!(bench.check_by(&newer, Told::default()), Err(Refused::Downgrade { .. })));
     assert!(bench.check_by(&newer, told(false, true, false)).is_ok());
+    let same = Facts {
+        running: Version::parse("0.2.1+yours").ok(),
+        ..facts()
+    };
+    assert!(bench.check_by(&same, Told::default()).is_ok(), "the same version, built elsewhere");
     let hash = bench.good.says["roothash"].as_str().and_then(Digest::parse).unwrap();
     let failed = Facts {
         failed: vec![hash],

@@ -25,7 +25,7 @@ use skerry_control::unit::{Kind, Ready, Unit};
 use skerry_sys::event::{Interest, Poller, Signals};
 use skerry_sys::machine::{self, Down, Watchdog};
 use skerry_sys::process::{self, Exit, Program};
-use skerry_sys::{Result, socket};
+use skerry_sys::{Result, file, socket};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -90,7 +90,7 @@ pub fn run() -> Result<()> {
         logs: Logs::new(),
         groups: Groups::new(),
         state: State::default(),
-        planning: Planning::new(&voice.consoles()),
+        planning: Planning::new(&voice.consoles(), &file::read_text("/proc/cmdline", 1 << 16).unwrap_or_default()),
         buttons: Buttons::default(),
         pet_at: Duration::ZERO,
         last_step: Duration::ZERO,
@@ -109,6 +109,9 @@ pub fn run() -> Result<()> {
         pid1.poller.add(fd, ORDERS, Interest::Read)?;
     }
     pid1.logs.start_keeper(machine::uptime());
+    for note in pid1.planning.notes() {
+        pid1.voice.say(note);
+    }
     let plan = pid1.planning.units();
     pid1.happened(Event::Plan(plan));
     loop {

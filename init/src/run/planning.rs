@@ -53,12 +53,25 @@ pub struct Planning {
     output: Option<OwnedFd>,
     text: Vec<u8>,
     notes: Vec<String>,
+    is_rescue: bool,
 }
 
 impl Planning {
-    /// Nothing is planned yet.
-    pub fn new(consoles: &[String]) -> Self {
+    /// Nothing is planned yet; or, with `skerry.rescue` on the kernel's command line, a shell on the console and nothing else.
+    pub fn new(consoles: &[String], cmdline: &str) -> Self {
+        if is_rescue(cmdline) {
+            let say = "Rescue: a shell on the console. Data is neither checked nor mounted; to do both: /usr/lib/skerry/setup storage";
+            return Self {
+                attempt: None,
+                source: Some(Source::BuiltIn),
+                planned: vec![rescue()],
+                notes: vec![say.to_owned()],
+                is_rescue: true,
+                ..Self::new(consoles, "")
+            };
+        }
         Self {
+            is_rescue: false,
             consoles: consoles.to_vec(),
             attempt: Some(Source::Config),
             source: None,
@@ -94,7 +107,9 @@ impl Planning {
             Some(Source::Config) | None => units.push(plan(PLAN, &[SETUP, "plan"])),
             Some(Source::BuiltIn) => {}
         }
-        units.push(health());
+        if !self.is_rescue {
+            units.push(health());
+        }
         let taken: Vec<String> = units.iter().map(|u| u.name.clone()).collect();
         units.extend(self.planned.iter().filter(|u| !taken.contains(&u.name)).cloned());
         units
@@ -102,6 +117,9 @@ impl Planning {
 
     /// The owner wants it read again: all units, with the one that plans back among them.
     pub fn again(&mut self) -> Result<Vec<Unit>, String> {
+        if self.is_rescue {
+            return Err("this is a rescue boot: the configuration is not read".to_owned());
+        }
         if self.attempt.is_some() {
             return Err("the configuration is being read already".to_owned());
         }
@@ -221,6 +239,12 @@ impl Planning {
     }
 }
 
+fn is_rescue(cmdline: &str) -> bool {
+    cmdline
+        .split_whitespace()
+        .any(|word| word == "skerry.rescue" || word == "skerry.rescue=1")
+}
+
 fn name_of(source: Source) -> Option<&'static str> {
     match source {
         Source::Config => Some(PLAN),
@@ -308,7 +332,7 @@ mod tests {
     use super::*;
 
     fn after_boot(results: &[(&str, Exit, &[u8])]) -> (Planning, Vec<Vec<String>>) {
-        let mut p = Planning::new(&["tty0".into(), "ttyS0".into()]);
+        let mut p = Planning::new(&["tty0".into(), "ttyS0".into()], "");
         let mut logs = Logs::new();
         let mut installed = vec![names(&p.units())];
         for (name, exit, text) in results {
@@ -365,11 +389,11 @@ mod tests {
 
     #[test]
     fn nothing_that_hangs_holds_the_boot() {
-        let mut p = Planning::new(&[]);
+        let mut p = Planning::new(&[], "");
         assert_eq!(names(&p.stuck("plan").install.unwrap()), ["storage", "plan-last-good", "health"]);
         assert_eq!(p.stuck("plan").install, None, "told once");
         assert_eq!(p.stuck("plan-last-good").install.unwrap().len(), 4);
-        let mut p = Planning::new(&[]);
+        let mut p = Planning::new(&[], "");
         assert_eq!(
             names(&p.stuck("storage").install.unwrap()),
             ["health", "apply-boot", "netd", "sshd"]
@@ -378,13 +402,21 @@ mod tests {
 
     #[test]
     fn the_last_resort_is_a_shell_on_the_console() {
-        let mut p = Planning::new(&["ttyS0".into()]);
+        let mut p = Planning::new(&["ttyS0".into()], "");
         assert_eq!(p.last_resort("apply-boot"), Outcome::default());
         p.stuck("storage");
         assert_eq!(
             names(&p.last_resort("apply-boot").install.unwrap()),
             ["health", "apply-boot", "netd", "sshd", "rescue"]
         );
+    }
+
+    #[test]
+    fn a_rescue_boot_is_a_shell_and_nothing_else() {
+        let mut p = Planning::new(&["ttyS0".into()], "quiet skerry.rescue skerry.why=menu");
+        assert_eq!((names(&p.units()), p.word()), (vec!["rescue".to_owned()], "built-in"));
+        assert!(p.again().is_err());
+        assert!(!is_rescue("skerry.rescue=0 skerry.rescuer"));
     }
 
     #[test]

@@ -111,8 +111,14 @@ pub struct Nic {
 
 /// The address that names the machine: that of the interface found first. Addresses that the kernel made up do not count.
 pub fn first_mac(nics: &[Nic]) -> Option<String> {
-    let real = nics.iter().filter(|n| n.mac.len() == 17 && n.mac != "00:00:00:00:00:00");
-    real.min_by_key(|n| n.index).map(|n| n.mac.to_ascii_lowercase())
+    macs(nics).into_iter().next()
+}
+
+/// The addresses of all interfaces, the one that names the machine first.
+pub fn macs(nics: &[Nic]) -> Vec<String> {
+    let mut real: Vec<&Nic> = nics.iter().filter(|n| n.mac.len() == 17 && n.mac != "00:00:00:00:00:00").collect();
+    real.sort_by_key(|n| n.index);
+    real.into_iter().map(|n| n.mac.to_ascii_lowercase()).collect()
 }
 
 /// Interfaces with hardware behind them and an address that is theirs (`addr_assign_type` 0).

@@ -5,6 +5,7 @@
 //! data, then the one sector that counts.
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 use skerry_control::reply::Reply;
 use skerry_control::request::Request;
 use skerry_slots::pair::Pair;
@@ -13,7 +14,7 @@ use skerry_slots::state::{State, Tries};
 use skerry_slots::why::Why;
 use skerry_sys::kmsg::{Console, kmsg};
 use skerry_sys::machine::uptime;
-use skerry_upgrade::health::{Failed, Look, Rule, Verdict, Watch};
+use skerry_upgrade::health::{Baseline, Failed, Look, Rule, Verdict, Watch};
 use skerry_upgrade::now;
 use skerry_upgrade::running::{Open, Running};
 use skerry_upgrade::trial::{Memory, RolledBack, System, Trial};
@@ -31,6 +32,8 @@ const DATA: Duration = Duration::from_secs(660);
 const PROBES: Duration = Duration::from_secs(30);
 /// The owner's probes: programs that end with 0 while all is well.
 const PROBES_AT: &str = "/var/lib/skerry/health.d";
+/// What everybody may know of the slots; `skerry status` reads it.
+const REPORT: &str = "/run/skerry/slots.json";
 /// How many lines of a log are kept with a failure.
 const LINES: usize = 20;
 
@@ -49,8 +52,28 @@ pub fn run() -> Result<()> {
     let pair = open.pair()?;
     let state = pair.read().state;
     match rules::role(state, running.said.slot, running.said.why) {
-        Role::Good => after(&running, &mut open, state),
-        role => prove(&running, &mut open, role),
+        Role::Good => {
+            let done = after(&running, &mut open, state);
+            report(&running, "good");
+            done
+        }
+        role => {
+            report(&running, if role == Role::Trial { "on trial" } else { "unproven" });
+            prove(&running, &mut open, role)
+        }
+    }
+}
+
+fn report(running: &Running, state: &str) {
+    let left = Memory::system().left().unwrap_or_default();
+    let document = json!({
+        "slot": running.said.slot.name(),
+        "why": running.said.why.to_string(),
+        "state": state,
+        "rolled_back": left.last(),
+    });
+    if let Err(why) = skerry_sys::file::replace(REPORT, format!("{document:#}\n").as_bytes(), 0o644) {
+        eprintln!("{why}");
     }
 }
 
@@ -112,13 +135,7 @@ fn rolled_back(trial: Option<Trial>, from: &str, to: &str) -> RolledBack {
     };
     match trial.filter(|t| t.to.slot == from) {
         Some(trial) => trial.ended(),
-        None => Trial::new(
-            system(to),
-            system(from),
-            skerry_upgrade::health::Baseline::default(),
-            Rule::default(),
-        )
-        .ended(),
+        None => Trial::new(system(to), system(from), Baseline::default(), Rule::default()).ended(),
     }
 }
 
@@ -146,7 +163,7 @@ fn prove(running: &Running, open: &mut Open, role: Role) -> Result<()> {
         };
         match verdict {
             Verdict::Good => return good(running, open, &memory),
-            Verdict::Failed(failed) if role == Role::Trial => return condemned(open, &memory, trial, failed),
+            Verdict::Failed(failed) if role == Role::Trial => return condemned(open, &memory, trial, &failed),
             Verdict::Failed(failed) => bail!("proving slot {}: {failed}", running.said.slot),
             Verdict::Soaking(left) => remember(
                 &mut last,
@@ -220,10 +237,12 @@ fn good(running: &Running, open: &mut Open, memory: &Memory) -> Result<()> {
     let pair = open.pair()?;
     open.write(&rules::mark_good(&pair, slot)).context("marking this slot as good")?;
     say(&format!("slot {slot} has proven itself and is the good one now"));
-    memory.forget_trial()
+    memory.forget_trial()?;
+    report(running, "good");
+    Ok(())
 }
 
-fn condemned(open: &mut Open, memory: &Memory, trial: Option<Trial>, failed: Failed) -> Result<()> {
+fn condemned(open: &mut Open, memory: &Memory, trial: Option<Trial>, failed: &Failed) -> Result<()> {
     say(&format!(
         "this system has failed, and the machine goes back to the other slot: {failed}"
     ));
@@ -322,7 +341,7 @@ mod tests {
     #[test]
     fn the_record_belongs_to_the_slot_that_was_left() {
         let trial = |to: &str| {
-            let mut trial = Trial::new(System::default(), System::default(), Default::default(), Rule::default());
+            let mut trial = Trial::new(System::default(), System::default(), Baseline::default(), Rule::default());
             trial.to.slot = to.to_owned();
             trial.to.version = "2".to_owned();
             trial

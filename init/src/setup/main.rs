@@ -12,16 +12,20 @@ mod command;
 mod confirm;
 mod esp;
 mod facts;
+mod folder;
 mod health;
 mod keys;
 mod kube;
 mod lines;
 mod local_start;
+mod looked;
+mod media;
 mod medium;
 mod network_state;
 mod plan;
 mod root;
 mod said;
+mod seal;
 mod sources;
 mod storage;
 mod store;
@@ -58,6 +62,8 @@ fn dispatch(args: &[String]) -> Result<()> {
         "local-start" => local_start::run(),
         "confirm" => confirm::run(),
         "health" => health::run(),
+        "media" => media::run(rest),
+        "seal" => seal::run(),
         "banner" => banner::run(rest),
         "kube" => kube::run(rest),
         other => bail!("reading the arguments: setup has no sub-command {other:?}"),

@@ -1,22 +1,18 @@
 //! `setup plan`: looks at the machine and its configuration, decides what runs, and hands that to PID 1.
 
-use crate::facts::{self, Facts, Release};
+use crate::facts::{self, Facts};
 use crate::root::Root;
 use crate::said::said;
-use crate::sources::{self, Identity};
 use crate::store::{self, LAST_GOOD, Stored, THIS_BOOT};
-use crate::{boot, coldplug, esp, medium};
+use crate::{boot, looked};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use skerry_config::types::Config;
-use skerry_config::{Loaded, Origin, Problem, Severity, Source, load, order};
+use skerry_config::{Loaded, Origin, Problem, Severity, Variables, load};
 use skerry_control::unit;
-use std::time::{Duration, Instant};
 
 /// The most lines of problems that go to the console.
 const SCREENFUL: usize = 16;
-/// How long a machine without a name waits for the interface that gives it one.
-const NIC_PATIENCE: Duration = Duration::from_secs(3);
 
 /// `setup plan [--last-good]`: the units go to standard output.
 pub fn run(args: &[String]) -> Result<()> {
@@ -42,7 +38,7 @@ enum Choice {
 
 /// Looks, decides, leaves everything in `/run/skerry`, and returns the units.
 pub fn perform(root: &Root, forced: bool) -> Result<String> {
-    let looked = look(root, forced);
+    let looked = looked::look(root, forced);
     let known = store::read(root, LAST_GOOD).unwrap_or_else(|why| {
         eprintln!("{}", said(&why));
         None
@@ -56,7 +52,7 @@ pub fn perform(root: &Root, forced: bool) -> Result<String> {
     } else {
         choose(&current, stored.as_ref())
     };
-    let (loaded, sources, plan) = match (&choice, known, stored) {
+    let (mut loaded, sources, plan) = match (&choice, known, stored) {
         (Choice::LastGood(_), Some(known), Some(stored)) => (stored, known.sources, "last-good"),
         (Choice::LastGood(why), _, _) => bail!("planning with the last good configuration ({why}): there is none"),
         (Choice::Current, _, _) => (current.clone(), looked.sources, "config"),
@@ -75,6 +71,12 @@ pub fn perform(root: &Root, forced: bool) -> Result<String> {
         node_name: pinned(&facts),
         ..facts
     };
+    let before = loaded.problems.len();
+    loaded.fill_in(Some(&Variables {
+        hostname: Some(facts.hostname.clone()),
+        ..looked.variables
+    }));
+    problems.extend(loaded.problems.iter().skip(before).cloned());
     let distribution = skerry_distribution::plan(&loaded.config, &facts.for_distribution());
     problems.extend(distribution.problems.iter().map(|p| located(p, &loaded)));
     let facts = Facts {
@@ -83,6 +85,13 @@ pub fn perform(root: &Root, forced: bool) -> Result<String> {
     };
     let units = unit::encode(&boot::units(&loaded.config, &facts, &distribution));
     leave(root, &loaded, &facts, &problems)?;
+    let places = looked::judged(looked.places, &loaded.refused, plan == "last-good");
+    leave_one(
+        root,
+        looked::SOURCES,
+        &serde_json::to_string(&places).context("writing the list of sources")?,
+        0o640,
+    )?;
     store::write(
         root,
         THIS_BOOT,
@@ -93,67 +102,6 @@ pub fn perform(root: &Root, forced: bool) -> Result<String> {
     )?;
     tell(&looked.unread, &problems);
     Ok(units)
-}
-
-/// What is there.
-struct Looked {
-    facts: Facts,
-    sources: Vec<Source>,
-    unread: Vec<String>,
-}
-
-/// After a planning that hung or broke, what it may have hung on (a damaged ESP) is not touched again.
-fn look(root: &Root, is_forced: bool) -> Looked {
-    let pinned = root.word(facts::NODE_NAME);
-    let mac = first_mac(root, pinned.is_none());
-    let (mut sources, mut unread) = sources::look(root, &Identity::read(root, mac.clone()));
-    if root.is_system() && !is_forced {
-        match esp::config() {
-            Ok(found) => sources.extend(found),
-            Err(why) => unread.push(format!("{}; this boot goes on without it", said(&why))),
-        }
-        let (found, not_read) = medium::look(root);
-        sources.extend(found);
-        unread.extend(not_read);
-    }
-    let sources = order(sources);
-    let cmdline = root.text("/proc/cmdline").unwrap_or_default();
-    let active = root.text("/sys/class/tty/console/active").unwrap_or_default();
-    let facts = Facts {
-        node_name: pinned.unwrap_or_default(),
-        mac,
-        mode: mode(root),
-        consoles: facts::consoles(&cmdline, &active, |name| root.at(format!("/dev/{name}")).exists()),
-        release: Release::read(root),
-        ..Facts::default()
-    };
-    Looked { facts, sources, unread }
-}
-
-/// The address that names the machine. Its driver is loaded for that; a machine that has its name already does not wait for it.
-fn first_mac(root: &Root, needed: bool) -> Option<String> {
-    let look = || facts::first_mac(&facts::nics(root));
-    if let Some(mac) = look() {
-        return Some(mac);
-    }
-    if !root.is_system() {
-        return None;
-    }
-    if let Err(why) = coldplug::network() {
-        eprintln!("{}", said(&why));
-    }
-    let start = Instant::now();
-    while needed && look().is_none() && start.elapsed() < NIC_PATIENCE {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    look()
-}
-
-/// How the machine was booted, as `setup storage` left it.
-fn mode(root: &Root) -> String {
-    let text = root.text("/run/skerry/storage.json").unwrap_or_default();
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    value.get("mode").and_then(|m| m.as_str()).unwrap_or("live").to_owned()
 }
 
 /// Which configuration to boot with: the one that is there, unless nobody could log in and no cluster could run with it, and there
@@ -233,17 +181,21 @@ fn leave(root: &Root, loaded: &Loaded, facts: &Facts, problems: &[Problem]) -> R
         (facts::PATH, serde_json::to_string(facts), 0o644),
     ];
     for (path, text, mode) in all {
-        let text = text.with_context(|| format!("writing {path}"))?;
-        let at = root.at(path);
-        if let Some(parent) = at.parent() {
-            skerry_sys::file::make_dir(parent, 0o755)?;
-        }
-        if mode == 0o640 && root.is_system() {
-            // Members of group `skerry` may read what is wrong.
-            skerry_sys::file::replace_owned(&at, text.as_bytes(), mode, 0, 1000)?;
-        } else {
-            skerry_sys::file::replace(&at, text.as_bytes(), mode)?;
-        }
+        leave_one(root, path, &text.with_context(|| format!("writing {path}"))?, mode)?;
+    }
+    Ok(())
+}
+
+fn leave_one(root: &Root, path: &str, text: &str, mode: u32) -> Result<()> {
+    let at = root.at(path);
+    if let Some(parent) = at.parent() {
+        skerry_sys::file::make_dir(parent, 0o755)?;
+    }
+    if mode == 0o640 && root.is_system() {
+        // Members of group `skerry` may read what is wrong.
+        skerry_sys::file::replace_owned(&at, text.as_bytes(), mode, 0, 1000)?;
+    } else {
+        skerry_sys::file::replace(&at, text.as_bytes(), mode)?;
     }
     Ok(())
 }

@@ -83,7 +83,8 @@ pub fn write(root: &Root, dir: &str, stored: &Stored) -> Result<()> {
     swap(&new, &dir)
 }
 
-fn swap(new: &Path, dir: &Path) -> Result<()> {
+/// Puts `new` in the place of `dir`, by one rename, and removes what was there.
+pub fn swap(new: &Path, dir: &Path) -> Result<()> {
     use rustix::fs::{CWD, RenameFlags, rename, renameat_with};
     if dir.exists() {
         renameat_with(CWD, new, CWD, dir, RenameFlags::EXCHANGE).with_context(|| format!("replacing {}", dir.display()))?;
@@ -99,7 +100,8 @@ fn swap(new: &Path, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn beside(dir: &Path, suffix: &str) -> PathBuf {
+/// The path with something added to its last part.
+pub fn beside(dir: &Path, suffix: &str) -> PathBuf {
     let mut name = dir.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{suffix}"));
     dir.with_file_name(name)

@@ -21,14 +21,13 @@ pub struct Words {
 
 /// Time to read the message, and to take a photo of it.
 const RESTART_AFTER: Duration = Duration::from_secs(15);
+/// The same for a system on trial.
+const RESTART_TRIAL_AFTER: Duration = Duration::from_secs(4);
 
 impl Words {
     /// Reads a command line. Nothing in it is an error here.
     pub fn parse(cmdline: &str) -> Self {
-        let mut words = Self {
-            restart_after: Some(RESTART_AFTER),
-            ..Self::default()
-        };
+        let (mut words, mut asked) = (Self::default(), None);
         for (key, value) in split(cmdline) {
             match key.as_str() {
                 "skerry.root" => words.root = value,
@@ -39,14 +38,23 @@ impl Words {
                 "skerry.hashoff" => words.hash_offset = value,
                 "skerry.why" => words.why = value,
                 "skerry.panic" => match value.as_deref().map(str::parse) {
-                    Some(Ok(0)) => words.restart_after = None,
-                    Some(Ok(seconds)) => words.restart_after = Some(Duration::from_secs(seconds)),
+                    Some(Ok(0)) => asked = Some(None),
+                    Some(Ok(seconds)) => asked = Some(Some(Duration::from_secs(seconds))),
                     _ => {}
                 },
                 _ => {}
             }
         }
+        // Nobody is there to read why a candidate does not start, and each of its boots ends in this.
+        let usual = if words.is_trial() { RESTART_TRIAL_AFTER } else { RESTART_AFTER };
+        words.restart_after = asked.unwrap_or(Some(usual));
         words
+    }
+
+    fn is_trial(&self) -> bool {
+        self.why
+            .as_ref()
+            .is_some_and(|why| why.starts_with("try") || why.starts_with("trial"))
     }
 
     /// The root that is asked for.
@@ -84,9 +92,10 @@ impl Words {
 
     /// A system on trial must go back when it is damaged. A proven one delivers no bad data, and what still works goes on.
     fn on_corruption(&self) -> OnCorruption {
-        match &self.why {
-            Some(why) if why.starts_with("try") || why.starts_with("trial") => OnCorruption::Panic,
-            _ => OnCorruption::FailRead,
+        if self.is_trial() {
+            OnCorruption::Panic
+        } else {
+            OnCorruption::FailRead
         }
     }
 }
@@ -201,6 +210,8 @@ mod tests {
             ("skerry.panic=3", Some(Duration::from_secs(3))),
             ("skerry.panic=0", None),
             ("skerry.panic=x", Some(RESTART_AFTER)),
+            ("skerry.why=try-left-2", Some(RESTART_TRIAL_AFTER)),
+            ("skerry.why=try-left-2 skerry.panic=0", None),
         ] {
             assert_eq!(Words::parse(line).restart_after, expected, "{line}");
         }

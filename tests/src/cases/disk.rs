@@ -73,11 +73,11 @@ fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware
 
 /// A card with the image of the release on it, and this `config.yaml`.
 #[allow(clippy::disallowed_methods, reason = "a temporary file of a test")]
-fn flashed(bench: &Bench, name: &str, config: &str) -> Result<PathBuf> {
+pub(super) fn flashed(bench: &Bench, name: &str, config: &str) -> Result<PathBuf> {
     let folder = bench.lab.folder(name)?;
     let (disk, file) = (folder.join("disk.img"), folder.join("config.yaml"));
     let text = |path: &Path| path.display().to_string();
-    crate::machine::release::images(&["disk", "--release", &text(&bench.lab.release.dir), "--out", &text(&disk)])?;
+    crate::machine::release::images(&["disk", "--release", &text(&bench.lab.release.dir), "--out", &text(&disk), "--raw"])?;
     let card = OpenOptions::new().read(true).write(true).open(&disk);
     let card = card.with_context(|| format!("opening {}", disk.display()))?;
     let read = |at: u64, into: &mut [u8]| std::os::unix::fs::FileExt::read_exact_at(&card, into, at);

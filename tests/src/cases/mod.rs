@@ -7,9 +7,11 @@ mod disks;
 mod faults;
 pub mod grub;
 mod iso;
+mod media;
 mod node;
 mod none;
 mod root;
+mod slots;
 pub mod start;
 
 use crate::machine::{Lab, Machine};
@@ -136,6 +138,36 @@ pub const TABLE: &[Case] = &[
         70,
         "UEFI boots the ISO from a stick (a SCSI disk where the kernel has no USB) to a login in memory",
         iso::uefi_usb,
+    ),
+    unproven(
+        "slots",
+        300,
+        "a candidate proves itself; one that fails is left, remembered and not forgotten; a damaged boot state is repaired",
+        slots::life,
+    ),
+    unproven(
+        "slots-faults",
+        400,
+        "candidates that panic, restart, hang, lose their root or their network are left by themselves",
+        slots::faults,
+    ),
+    unproven(
+        "stick",
+        120,
+        "a stick configures an empty machine, stays in effect without it, and later ones are ignored unless trusted",
+        media::stick,
+    ),
+    unproven(
+        "seed",
+        40,
+        "a cloud-init seed configures an empty machine: user-data, meta-data and network-config",
+        media::seed,
+    ),
+    unproven(
+        "per-machine",
+        70,
+        "one stick for many machines: the file of this one's address counts; of two sticks none does",
+        media::per_machine,
     ),
     torture(
         "grub-mixes",

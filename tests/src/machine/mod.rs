@@ -106,6 +106,8 @@ pub struct Request {
     pub data: Option<PathBuf>,
     /// The data disk cannot be written.
     pub data_is_read_only: bool,
+    /// Further disks, which can only be read: sticks, for instance.
+    pub more_disks: Vec<PathBuf>,
     /// A disk that firmware boots, in the place of kernel, initramfs, root and data.
     pub disk: Option<(Firmware, PathBuf)>,
     /// An ISO that firmware boots before anything else, in the place of kernel, initramfs and root. A `disk` may be there too.
@@ -133,6 +135,7 @@ impl Request {
             roothash: None,
             data: None,
             data_is_read_only: false,
+            more_disks: vec![],
             disk: None,
             iso: None,
             words: vec![],
@@ -250,6 +253,10 @@ impl Lab {
                 format!("virtio-blk-pci,drive={id}"),
             ]
         };
+        let more: Vec<String> = (0..)
+            .zip(&request.more_disks)
+            .flat_map(|(n, path)| drive(&format!("more{n}"), path, true))
+            .collect();
         let net = &request.network;
         let mut command = self.tools.qemu()?;
         command
@@ -293,6 +300,7 @@ impl Lab {
             if let Some(data) = &request.data {
                 command.args(drive("data", data, request.data_is_read_only));
             }
+            command.args(more);
             return Ok(command);
         }
         command.arg("-kernel").arg(self.release.kernel());
@@ -303,6 +311,7 @@ impl Lab {
         if let Some(data) = &request.data {
             command.args(drive("data", data, request.data_is_read_only));
         }
+        command.args(more);
         let roothash = request.roothash.clone().map_or_else(|| self.release.roothash(), Ok)?;
         let mut words = format!(
             "console=ttyS0 skerry.root=/dev/vda skerry.roothash={roothash} skerry.hashoff={} panic=5",

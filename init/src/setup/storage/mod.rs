@@ -13,6 +13,7 @@ mod grow;
 mod obtain;
 mod report;
 mod reserve;
+mod reset;
 mod stack;
 
 use anyhow::{Context, Result};
@@ -38,6 +39,11 @@ pub fn run() -> Result<()> {
     let found = find::find(&file::read_text("/proc/cmdline", 1 << 16).unwrap_or_default(), &say)?;
     let is_on_booted_disk = matches!(found, find::Found::Booted(_));
     let mut report = obtain::obtain(found, &say)?;
+    if report.is_on_disk() {
+        report
+            .problems
+            .extend(reset::finish_if_ordered(Path::new(skerry_overlay::STATE), &say));
+    }
     if report.is_on_disk() && is_on_booted_disk {
         report.problems.extend(grow::within_limit(&say));
     }

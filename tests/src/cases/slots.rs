@@ -1,0 +1,169 @@
+//! Life with two slots, on a disk that firmware boots: trials that end well and trials that do not, by many restarts of one machine.
+
+use super::check::{Checks, Expect};
+use super::disk::flashed;
+use super::start::{log_in, none_config, none_machine, to_login};
+use super::{Bench, seconds, with_machine};
+use crate::machine::{Firmware, Machine, Request, patient};
+use anyhow::{Context, Result};
+use std::time::Duration;
+
+/// The owner's command that makes a candidate fail, once a test has put it there.
+const FAULT: &str =
+    "run_cmd: [\"if test -x /var/lib/skerry/fault && grep -q skerry.slot=b /proc/cmdline; then /var/lib/skerry/fault; fi\"]\n";
+/// The running system into the other slot, as it is.
+const COPY: &str = "dd if=/dev/vda4 of=/dev/vda6 bs=1M conv=fsync status=none && dd if=/dev/vda3 of=/dev/vda5 bs=1M conv=fsync status=none";
+const PROVEN: &str = "has proven itself and is the good one now";
+/// The longest that three boots that fail may take.
+const THREE_BOOTS: Duration = seconds(400);
+
+/// A machine on a flashed disk, with both slots filled.
+fn machine(bench: &Bench, name: &str) -> Result<Machine> {
+    let disk = flashed(bench, name, &none_config(bench, FAULT))?;
+    let request = Request {
+        disk: Some((Firmware::Bios, disk)),
+        restarts: true,
+        limit: seconds(1800),
+        ..none_machine(name, None)
+    };
+    let mut machine = to_login(bench, &request)?;
+    machine
+        .root_within(&bench.lab, COPY, seconds(120))
+        .context("copying the system into the other slot")?;
+    Ok(machine)
+}
+
+/// Puts b on trial, restarts, and waits for these words on the console, `fault` being what its first boot does.
+fn try_b(bench: &Bench, machine: &mut Machine, before: &str, fault: &str, until: &str, within: Duration) -> Result<String> {
+    let limit = patient(seconds(60)).as_secs();
+    let script = format!(
+        "set -e; mkdir -p /var/lib/skerry; cat > /var/lib/skerry/fault <<'END'\n#!/bin/sh\n{fault}\nEND\nchmod +x /var/lib/skerry/fault\n\
+         skerry slots try b --health-limit {limit} --soak 5\n{before}\nsync; skerry reboot"
+    );
+    let mark = machine.serial.mark();
+    machine.root(&bench.lab, &script).context("putting slot b on trial")?;
+    machine.forget_login();
+    machine
+        .serial
+        .wait_line(until, mark, within)
+        .with_context(|| format!("waiting for {until:?}"))?;
+    let text = machine.serial.text(mark);
+    log_in(bench, machine, mark)?;
+    Ok(text)
+}
+
+const WENT_BACK: &str = "went back from";
+
+/// A candidate that must be left: what the console says of it at the end.
+fn left(bench: &Bench, machine: &mut Machine, checks: &mut Checks, what: &str, before: &str, fault: &str, says: &str) -> Result<()> {
+    let console = try_b(bench, machine, before, fault, WENT_BACK, THREE_BOOTS).with_context(|| what.to_owned())?;
+    let line = console.lines().rev().find(|l| l.contains(WENT_BACK)).unwrap_or_default().to_owned();
+    checks.has(&format!("{what}: the machine goes back and says why"), &line, says);
+    let slots = machine.root(&bench.lab, "grep -o 'skerry.slot=.' /proc/cmdline; skerry slots")?;
+    checks.has(&format!("{what}: slot a runs"), &slots, "skerry.slot=a");
+    checks.has(&format!("{what}: it is remembered"), &slots, says);
+    Ok(())
+}
+
+pub fn life(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let machine = machine(bench, "slots")?;
+    with_machine(bench, checks, machine, |machine, checks| {
+        let slots = machine.root(&bench.lab, "skerry slots")?;
+        checks.has("slot a is good and runs", &slots, "a*    ");
+        checks.has("slot b is spare", &slots, "  spare ");
+        let text = try_b(bench, machine, "", "true", PROVEN, seconds(300))?;
+        checks.has("GRUB spends a try", &text, "Skerry: slot b (try-left-2)");
+        let slots = machine.root(&bench.lab, "skerry slots; cat /proc/cmdline")?;
+        checks.has("slot b runs", &slots, "skerry.slot=b skerry.why=try-left-2");
+        checks.has("and is good", &slots, "b*    0.1.0         good ");
+        let mark = machine.serial.mark();
+        machine.root(&bench.lab, "rm /var/lib/skerry/fault; skerry rollback --soak 5 --reboot")?;
+        machine
+            .serial
+            .wait_line(PROVEN, mark, seconds(300))
+            .context("rolling back by hand")?;
+        log_in(bench, machine, mark)?;
+        checks.that(
+            "a rollback by hand leads to slot a",
+            machine.root(&bench.lab, "grep skerry.slot=a /proc/cmdline"),
+        );
+
+        let probe = "mkdir -p /var/lib/skerry/health.d; printf '#!/bin/sh\\necho the till is silent\\n! grep -q skerry.slot=b /proc/cmdline\\n' \
+                     > /var/lib/skerry/health.d/till; chmod +x /var/lib/skerry/health.d/till";
+        left(bench, machine, checks, "an owner's probe fails", probe, "true", "probe till")?;
+        let status = machine.ssh(&bench.lab)?.run("skerry status", seconds(30))?;
+        checks.has("skerry status tells of it", &status.out, "the till is silent");
+        let left_words = "mount /dev/vda5 /mnt && sed -i 's/ gpt / gpt k3os.no_such_key=1 /' /mnt/slot.cfg && umount /mnt";
+        left(
+            bench,
+            machine,
+            checks,
+            "it does not understand the configuration",
+            left_words,
+            "true",
+            "configuration: it does not",
+        )?;
+        left(
+            bench,
+            machine,
+            checks,
+            "its boot partition is wiped",
+            "dd if=/dev/zero of=/dev/vda5 bs=1M count=1 conv=fsync status=none",
+            "true",
+            "went back from",
+        )?;
+
+        let mark = machine.serial.mark();
+        machine.root(
+            &bench.lab,
+            "dd if=/dev/zero of=/dev/vda2 bs=1M conv=fsync status=none || true; sync; skerry reboot",
+        )?;
+        machine.forget_login();
+        let said = machine.serial.wait_line("the boot state is repaired", mark, seconds(200));
+        checks.that("a boot state of zeros is repaired", said);
+        log_in(bench, machine, mark)?;
+        let slots = machine.root(&bench.lab, "skerry slots")?;
+        checks.has("and the machine runs as before", &slots, "a*    0.1.0 ");
+        let probes = [(
+            "the disk is whole",
+            "sgdisk -v /dev/vda 2>/dev/null || true; ls /dev/vda7",
+            Expect::Has("vda7"),
+        )];
+        checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(60))
+    })
+}
+
+pub fn faults(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let machine = machine(bench, "slots-faults")?;
+    with_machine(bench, checks, machine, |machine, checks| {
+        left(
+            bench,
+            machine,
+            checks,
+            "it has no driver for the network",
+            "",
+            "rmmod virtio_net; sleep 1",
+            "default-route",
+        )?;
+        // Three boots, three deaths: a panic, a restart, a frozen PID 1 that the watchdog ends.
+        let deaths = "n=$(cat /var/lib/skerry/deaths 2>/dev/null || echo 0); echo $((n+1)) > /var/lib/skerry/deaths; sync\n\
+                      case $n in 0) echo c > /proc/sysrq-trigger;; 1) echo b > /proc/sysrq-trigger;; \
+                      *) echo 1 > /sys/fs/cgroup/init.scope/cgroup.freeze; sleep 600;; esac";
+        left(
+            bench,
+            machine,
+            checks,
+            "it panics, restarts and hangs",
+            "",
+            deaths,
+            "restarted by itself",
+        )?;
+        let deaths = machine.root(&bench.lab, "cat /var/lib/skerry/deaths")?;
+        checks.is("it had three boots", deaths.trim() == "3", &deaths);
+        let damage = "dd if=/dev/urandom of=/dev/vda6 bs=1M seek=2 count=100 conv=fsync,notrunc status=none";
+        left(bench, machine, checks, "its root is damaged", damage, "true", "went back from")?;
+        let wipe = "dd if=/dev/zero of=/dev/vda6 bs=1M count=220 conv=fsync,notrunc status=none";
+        machine.root_within(&bench.lab, COPY, seconds(120))?;
+        left(bench, machine, checks, "its root is wiped", wipe, "true", "never came as far")
+    })
+}
