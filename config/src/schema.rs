@@ -265,6 +265,7 @@ pub(crate) const BOOT_WORDS: &[&str] = &[
     "slot",
     "why",
     "live",
+    "medium",
     "rescue",
     "test",
 ];

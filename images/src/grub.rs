@@ -56,15 +56,15 @@ const MODULES: [&str; 27] = [
 ];
 
 /// One firmware's core image.
-struct Target {
+pub(crate) struct Target {
     /// GRUB's name for it, and the folder of its modules.
-    format: &'static str,
+    pub(crate) format: &'static str,
     /// The file.
-    file: &'static str,
+    pub(crate) file: &'static str,
     /// Where `/boot/grub` is: BIOS knows only the disk, so the ESP's number is given; EFI knows the partition too.
-    prefix: &'static str,
+    pub(crate) prefix: &'static str,
     /// Modules besides [`MODULES`].
-    modules: &'static [&'static str],
+    pub(crate) modules: &'static [&'static str],
 }
 
 /// arm64 joins as `arm64-efi`, `BOOTAA64.EFI`, with the modules of `x86_64-efi`, where Debian's grub-efi-arm64-bin is unpacked.
@@ -123,26 +123,45 @@ fn installed(status: &str) -> Vec<Package> {
 
 /// What stands for the inputs.
 pub fn key(tools: &Root) -> String {
-    let lists = TARGETS.iter().flat_map(|t| t.modules.iter().chain([&t.format, &t.file, &t.prefix]));
+    key_of(tools, &TARGETS, &[START, CONFIG])
+}
+
+/// What core images depend on: the modules, the targets, and the texts in their memory disk.
+pub(crate) fn key_of(tools: &Root, targets: &[Target], texts: &[&str]) -> String {
+    let lists = targets.iter().flat_map(|t| t.modules.iter().chain([&t.format, &t.file, &t.prefix]));
     let key = Key::default()
-        .with("form", "2")
+        .with("form", "3")
         .with("tools", tools.path().to_string_lossy().as_bytes()) // a new root lies elsewhere
-        .with("config", CONFIG)
-        .with("start", START)
         .with("early", EARLY);
+    let key = texts.iter().fold(key, |key, text| key.with("text", text));
     MODULES.iter().chain(lists).fold(key, |key, word| key.with("word", word)).finish()
 }
 
-#[allow(clippy::disallowed_methods, reason = "a fresh folder of the cache: a killed build throws it away")]
 fn make(cache: &Cache, tools: &Root, fresh: &Path) -> Result<()> {
+    cores(cache, tools, fresh, &TARGETS, &[("start.cfg", START), ("grub.cfg", CONFIG)])?;
+    first_sector(tools, "boot.img", &fresh.join("mbr.img"))?;
+    write(&fresh.join("grub.cfg"), CONFIG.as_bytes())
+}
+
+/// Copies one of GRUB's first sectors as it comes.
+pub(crate) fn first_sector(tools: &Root, name: &str, to: &Path) -> Result<()> {
+    let from = tools.path().join("usr/lib/grub/i386-pc").join(name);
+    fs::copy(&from, to).with_context(|| format!("copying {}", from.display())).map(drop)
+}
+
+/// Makes core images in the folder `fresh`, with these files in their memory disk; `start.cfg` is run.
+pub(crate) fn cores(cache: &Cache, tools: &Root, fresh: &Path, targets: &[Target], files: &[(&str, &str)]) -> Result<()> {
     let mut disk = Archive::default();
-    disk.file("start.cfg", 0o644, START.as_bytes())?;
-    disk.file("grub.cfg", 0o644, CONFIG.as_bytes())?;
+    for (name, text) in files {
+        disk.file(name, 0o644, text.as_bytes())?;
+    }
     let (memdisk, early) = (fresh.join("memdisk.tar"), fresh.join("early.cfg"));
-    fs::write(&memdisk, disk.finish()).with_context(|| format!("writing {}", memdisk.display()))?;
-    fs::write(&early, EARLY).with_context(|| format!("writing {}", early.display()))?;
-    for target in &TARGETS {
-        let modules = tools.path().join("usr/lib/grub").join(target.format);
+    write(&memdisk, &disk.finish())?;
+    write(&early, EARLY.as_bytes())?;
+    for target in targets {
+        // El Torito's is i386-pc's with another beginning.
+        let folder = target.format.strip_suffix("-eltorito").unwrap_or(target.format);
+        let modules = tools.path().join("usr/lib/grub").join(folder);
         let mut command = tools.command("grub-mkimage")?;
         command.args(["-O", target.format]).arg("-d").arg(&modules);
         // In this order: -m makes the memory disk the prefix.
@@ -150,11 +169,13 @@ fn make(cache: &Cache, tools: &Root, fresh: &Path) -> Result<()> {
         command.arg("-o").arg(fresh.join(target.file)).args(MODULES).args(target.modules);
         run::logged(&format!("making GRUB's {}", target.file), &mut command, &cache.log("grub"))?;
     }
-    let boot = tools.path().join("usr/lib/grub/i386-pc/boot.img");
-    fs::copy(&boot, fresh.join("mbr.img")).with_context(|| format!("copying {}", boot.display()))?;
     fs::remove_file(memdisk)?;
-    fs::remove_file(early)?;
-    Ok(fs::write(fresh.join("grub.cfg"), CONFIG)?)
+    Ok(fs::remove_file(early)?)
+}
+
+#[allow(clippy::disallowed_methods, reason = "a fresh folder of the cache: a killed build throws it away")]
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub mod go;
 pub mod grub;
 pub mod host;
 pub mod image;
+pub mod iso;
 pub mod kernel;
 pub mod keys;
 pub mod lock;

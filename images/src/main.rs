@@ -8,7 +8,7 @@ use skerry_images::host::{self, Mirror};
 use skerry_images::kernel::Flavour;
 use skerry_images::keys::{self, Maker};
 use skerry_images::tools::Root;
-use skerry_images::{disk, fixture, grub, image, sign, weigh};
+use skerry_images::{disk, fixture, grub, image, iso, sign, weigh};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,6 +68,8 @@ enum Wanted {
         #[arg(long)]
         raw: bool,
     },
+    /// Make the ISO of a release, for discs and sticks; print its size and what is in it
+    Iso(iso::Request),
     /// Write the manifest of a changed release folder anew, and sign it with the developer's key
     Sign {
         /// The folder
@@ -139,6 +141,7 @@ fn perform(wanted: Wanted) -> Result<()> {
                 println!("{}", path.display());
             }
         }
+        Wanted::Iso(request) => println!("{}", iso::iso(&cache, &tools(&cache)?, &request)?),
         Wanted::Sign { release, version, from } => {
             sign::again(&Maker::developer(&cache)?, &release, version.as_deref(), from.as_deref())?;
         }

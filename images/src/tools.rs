@@ -27,6 +27,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("ovmf", "UEFI firmware for machines"),
     ("qemu-system-x86", "machines: QEMU 10 (7.2 crashes a 6.12 kernel with -cpu max)"),
     ("qemu-utils", "disk images"),
+    ("xorriso", "the ISO"),
     ("xz-utils", "kernel modules come compressed"),
     ("zstd", "the initramfs"),
 ];

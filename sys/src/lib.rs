@@ -54,7 +54,9 @@ pub mod event;
 pub mod file;
 #[cfg(feature = "gpt")]
 pub mod gpt;
+pub mod iso9660;
 pub mod kmsg;
+pub mod loopback;
 pub mod machine;
 pub mod module;
 pub mod mount;

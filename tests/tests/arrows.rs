@@ -9,9 +9,10 @@ use std::process::Command;
 
 /// The rooms from top to bottom; arrows point down. The last row is the pure rules and the kernel: no arrows among them but those
 /// of [`AMONG_RULES`].
-const ROWS: [&[&str]; 7] = [
+const ROWS: [&[&str]; 8] = [
     &["tests"],
-    &["images", "iso"],
+    &["images"],
+    &["iso"],
     &["cli", "init", "agent", "network", "logind"],
     &["upgrade"],
     &["installer"],

@@ -7,7 +7,7 @@ use crate::root::Root;
 use crate::said::said;
 use crate::sources::{self, Identity};
 use crate::store::LAST_GOOD;
-use crate::{coldplug, esp, seal};
+use crate::{coldplug, esp, medium, seal};
 use skerry_config::place::Place;
 use skerry_config::{Source, SourceKind, Variables, load, order};
 use std::time::{Duration, Instant};
@@ -36,6 +36,8 @@ pub struct Looked {
 #[derive(Debug, Default)]
 struct Outside {
     esp: Option<Folder>,
+    /// Of the medium that was booted.
+    medium: Vec<Source>,
     seen: Vec<media::Seen>,
     verdict: Option<Result<&'static str, &'static str>>,
     unread: Vec<String>,
@@ -86,6 +88,7 @@ pub fn look(root: &Root, is_forced: bool) -> Looked {
 
 fn look_outside(root: &Root, mode: &str) -> Outside {
     let mut outside = Outside::default();
+    (outside.medium, outside.unread) = medium::look(root);
     match esp::read() {
         Ok(folder) => outside.esp = folder,
         Err(why) => outside.unread.push(format!("{}; this boot goes on without it", said(&why))),
@@ -207,6 +210,7 @@ fn gather(root: &Root, identity: &Identity, outside: &Outside, held: [Option<Hel
         notes.push((prefix.clone(), format!("taken from {}", label.text())));
         found.extend(mine.sources(label.place(), identity, &prefix));
     }
+    found.extend(outside.medium.iter().cloned());
     let (on_data, more) = sources::look(root, identity);
     found.extend(on_data);
     unread.extend(more);

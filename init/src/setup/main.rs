@@ -20,6 +20,7 @@ mod lines;
 mod local_start;
 mod looked;
 mod media;
+mod medium;
 mod mode;
 mod network_state;
 mod plan;

@@ -30,7 +30,7 @@ pub const COPIES: &str = "/var/lib/skerry/media";
 /// What was read in this boot, before it is decided upon.
 const READ: &str = "/run/skerry/media";
 /// Mounted there while it is read.
-const AT: &str = "/run/skerry/medium";
+const AT: &str = "/run/skerry/stick";
 const SETUP: &str = "/usr/lib/skerry/setup";
 /// The longest wait for a stick that nobody promised.
 const WAIT: Duration = Duration::from_secs(2);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! mounts → drivers (by modalias) → watchdog → root device (by events) → verity → mount → leave the initramfs → /sbin/init
+//!                                             or medium (by events) → root.img on it as a device ↗
 //! ```
 //!
 //! It never mounts a root that is not verified. What goes wrong is said on every console, and the machine is started again, so that
@@ -9,10 +10,11 @@
 
 mod keys;
 mod leave;
+mod medium;
 mod root;
 mod words;
 
-use root::Trouble;
+use root::{Place, Trouble};
 use skerry_sys::kmsg::{Console, kmsg};
 use skerry_sys::machine::{self, Watchdog};
 use skerry_sys::mount::{self, MountFlags};
@@ -81,7 +83,12 @@ fn to_real_root(words: &Words, console: &Console, watchdog: &mut Option<Watchdog
         }
     }
     let request = words.root()?;
-    let device = root::wait_for(&request, &listener, &drivers, |line| say(console, line))?;
+    let is_medium = matches!(request.place, Place::Medium(_));
+    if is_medium {
+        medium::prepare(&drivers);
+    }
+    let found = root::wait_for(&request, &listener, &drivers, |line| say(console, line))?;
+    let device = if is_medium { medium::root_on(&found)? } else { found };
     let mapped = root::verified(&request, &device)?;
     file::make_dir(NEW_ROOT, 0o755)?;
     mount::mount(&mapped, NEW_ROOT, "erofs", MountFlags::RDONLY, "")?;

@@ -1,6 +1,8 @@
 //! Where the root is, and whether it is the one that was asked for.
 
+use super::medium::{self, Medium};
 use skerry_sys::block::{self, Device};
+use skerry_sys::iso9660::Volume;
 use skerry_sys::module::{self, Index};
 use skerry_sys::uevent::{Listener, News};
 use skerry_sys::verity::{self, OnCorruption, RootHash};
@@ -41,6 +43,8 @@ pub enum Place {
         /// Which.
         slot: Slot,
     },
+    /// The medium with a file that holds the root.
+    Medium(Medium),
 }
 
 /// One of the two systems on a disk.
@@ -97,8 +101,9 @@ impl Place {
     }
 
     /// The device that is meant, among those there are. Where two are meant: neither.
-    fn choose(&self, devices: &[Device]) -> Result<Option<PathBuf>, Trouble> {
+    fn choose(&self, devices: &[Device], volume_of: impl Fn(&Path) -> Option<Volume>) -> Result<Option<PathBuf>, Trouble> {
         match self {
+            Self::Medium(medium) => medium.choose(devices, volume_of),
             // A device without a medium has no size, and one may come yet.
             Self::Path(path) => Ok(devices.iter().find(|d| d.path == *path && d.bytes > 0).map(|d| d.path.clone())),
             Self::PartitionLabel(label) => {
@@ -142,6 +147,7 @@ impl fmt::Display for Place {
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::PartitionLabel(label) => write!(f, "a partition labelled {label}"),
             Self::Slot { boot, slot } => write!(f, "partition {} of the disk with partition {boot}", slot.root()),
+            Self::Medium(medium) => write!(f, "{medium}"),
         }
     }
 }
@@ -186,7 +192,7 @@ pub fn wait_for(request: &Request, listener: &Listener, drivers: &Index, say: im
         None => say(&format!("waiting for {}, {} s at most", request.place, LIMIT.as_secs())),
     };
     let found = block::wait(listener, LIMIT, PATIENCE, hear, || {
-        chosen = request.place.choose(&block::with_guids(block::devices()?));
+        chosen = request.place.choose(&block::with_guids(block::devices()?), medium::volume_of);
         Ok(match &chosen {
             Ok(None) => None,
             _ => Some(()),
@@ -194,7 +200,7 @@ pub fn wait_for(request: &Request, listener: &Listener, drivers: &Index, say: im
     })?;
     match (found, chosen?) {
         (Some(()), Some(path)) => Ok(path),
-        _ => Err(not_found(&request.place, &block::devices()?)),
+        _ => Err(not_found(&request.place, &block::devices()?, medium::volume_of)),
     }
 }
 
@@ -208,8 +214,12 @@ fn load_for(drivers: &Index, alias: &str, tried: &mut BTreeSet<String>, say: &im
     }
 }
 
-fn not_found(place: &Place, there: &[Device]) -> Trouble {
-    let describe = |d: &Device| match &d.partition_label {
+fn not_found(place: &Place, there: &[Device], volume_of: impl Fn(&Path) -> Option<Volume>) -> Trouble {
+    let label = |d: &Device| match place {
+        Place::Medium(_) => Some(medium::described(volume_of(&d.path).as_ref())),
+        _ => d.partition_label.clone(),
+    };
+    let describe = |d: &Device| match label(d) {
         Some(label) => format!("{} ({label})", d.path.display()),
         None => d.path.display().to_string(),
     };
@@ -266,8 +276,11 @@ mod tests {
             partition("sdb", 3, "3"),
             partition("sdb", 4, "4"),
         ];
-        let choose =
-            |guid: &str, slot: &str, there: &[Device]| Place::of_slot(&format!("PARTUUID={guid}"), Some(slot)).unwrap().choose(there);
+        let choose = |guid: &str, slot: &str, there: &[Device]| {
+            Place::of_slot(&format!("PARTUUID={guid}"), Some(slot))
+                .unwrap()
+                .choose(there, |_| None)
+        };
         assert_eq!(choose("3f0a-1", "a", &there), Ok(Some("/dev/sda4".into())));
         assert_eq!(choose("3f0a-3", "a", &there), Ok(Some("/dev/sdb4".into())));
         assert_eq!(choose("3f0a-3", "b", &there), Ok(None), "its partition 6 has not come yet");
@@ -302,7 +315,7 @@ mod tests {
             device("vda4", 9, Some("root-a")),
             device("vda6", 9, Some("root-b")),
         ];
-        let choose = |text: &str| Place::parse(text).unwrap().choose(&there).unwrap();
+        let choose = |text: &str| Place::parse(text).unwrap().choose(&there, |_| None).unwrap();
         assert_eq!(choose("/dev/vda"), Some("/dev/vda".into()));
         assert_eq!(choose("PARTLABEL=root-b"), Some("/dev/vda6".into()));
         assert_eq!(choose("/dev/sr0"), None, "no medium yet");
@@ -313,7 +326,7 @@ mod tests {
     #[test]
     fn of_two_neither_is_chosen_and_both_are_named() {
         let there = [device("sda4", 9, Some("root-a")), device("sdb4", 9, Some("root-a"))];
-        let trouble = Place::PartitionLabel("root-a".into()).choose(&there).unwrap_err();
+        let trouble = Place::PartitionLabel("root-a".into()).choose(&there, |_| None).unwrap_err();
         let first = trouble.lines().next().unwrap();
         assert_eq!(first, "choosing the root: /dev/sda4 and /dev/sdb4 are both labelled root-a");
     }
@@ -321,7 +334,7 @@ mod tests {
     #[test]
     fn what_is_there_is_said() {
         let place = Place::Path("/dev/vdb".into());
-        let lines = |there: &[Device]| not_found(&place, there).lines().cloned().collect::<Vec<_>>();
+        let lines = |there: &[Device]| not_found(&place, there, |_| None).lines().cloned().collect::<Vec<_>>();
         assert_eq!(
             lines(&[]),
             [
@@ -331,5 +344,21 @@ mod tests {
         );
         let there = [device("vda", 9, None), device("vda1", 9, Some("esp"))];
         assert_eq!(lines(&there)[1], "there is /dev/vda, /dev/vda1 (esp)");
+        let medium = Place::Medium(Medium::Label("SKERRY".into()));
+        let volume = |path: &Path| {
+            path.ends_with("sr0").then(|| Volume {
+                label: "OTHER".into(),
+                uuid: Some("2026-11-21-16-52-00-00".into()),
+            })
+        };
+        let there = [device("sr0", 9, None), device("sr1", 0, None), device("vda1", 9, Some("esp"))];
+        let lines: Vec<_> = not_found(&medium, &there, volume).lines().cloned().collect();
+        assert_eq!(
+            lines,
+            [
+                "waiting for a medium labelled SKERRY: it did not come within 30 s",
+                "there is /dev/sr0 (OTHER, made 2026-11-21-16-52-00-00), /dev/vda1 (no ISO 9660 file system)"
+            ]
+        );
     }
 }

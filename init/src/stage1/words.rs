@@ -1,5 +1,6 @@
 //! What the kernel's command line says to stage 1. Pure.
 
+use super::medium::Medium;
 use super::root::{Place, Request, Trouble};
 use skerry_sys::verity::{OnCorruption, RootHash};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Words {
     root: Option<String>,
+    medium: Option<String>,
     boot: Option<String>,
     slot: Option<String>,
     hash: Option<String>,
@@ -29,6 +31,7 @@ impl Words {
         for (key, value) in split(cmdline) {
             match key.as_str() {
                 "skerry.root" => words.root = value,
+                "skerry.medium" => words.medium = value,
                 "skerry.boot" => words.boot = value,
                 "skerry.slot" => words.slot = value,
                 "skerry.roothash" => words.hash = value,
@@ -57,14 +60,15 @@ impl Words {
     /// The root that is asked for.
     pub fn root(&self) -> Result<Request, Trouble> {
         // A root that a person named counts before what GRUB says.
-        let place = match (&self.root, &self.boot) {
-            (Some(root), _) => Place::parse(root)?,
-            (None, Some(boot)) => Place::of_slot(boot, self.slot.as_deref())?,
-            (None, None) => {
-                return Err(
-                    Trouble::new("reading the kernel's command line: there is no skerry.root= and no skerry.boot=")
-                        .and("try: skerry.root=/dev/vda, or skerry.root=PARTLABEL=root-a"),
-                );
+        let place = match (&self.root, &self.medium, &self.boot) {
+            (Some(root), _, _) => Place::parse(root)?,
+            (None, Some(medium), _) => Place::Medium(Medium::parse(medium)?),
+            (None, None, Some(boot)) => Place::of_slot(boot, self.slot.as_deref())?,
+            (None, None, None) => {
+                return Err(Trouble::new(
+                    "reading the kernel's command line: there is no skerry.root=, no skerry.medium= and no skerry.boot=",
+                )
+                .and("try: skerry.root=/dev/vda, or skerry.root=PARTLABEL=root-a, or skerry.medium=LABEL=SKERRY"));
             }
         };
         let hash = self.hash.as_deref().ok_or_else(|| {
@@ -155,6 +159,13 @@ mod tests {
         );
         let named = place("skerry.root=/dev/sda skerry.boot=PARTUUID=3f0a-1 skerry.slot=b");
         assert_eq!(named, Place::Path("/dev/sda".into()));
+        let medium = Place::Medium(Medium::Label("SKERRY".into()));
+        assert_eq!(place("skerry.medium=LABEL=SKERRY skerry.mode=live"), medium);
+        assert_eq!(
+            place("skerry.root=/dev/sda skerry.medium=LABEL=SKERRY"),
+            named,
+            "a person's word counts first"
+        );
     }
 
     #[test]
@@ -173,6 +184,10 @@ mod tests {
                 "reading skerry.hashoff=",
             ),
             (format!("skerry.root=vda skerry.roothash={hash} skerry.hashoff=1"), "expected /dev/"),
+            (
+                format!("skerry.medium=SKERRY skerry.roothash={hash} skerry.hashoff=1"),
+                "expected LABEL=NAME, UUID=DATE or /dev/NAME",
+            ),
         ] {
             let trouble = Words::parse(&line).root().unwrap_err();
             assert!(trouble.lines().next().unwrap().contains(said), "{line}: {trouble:?}");

@@ -6,6 +6,7 @@ mod disk;
 mod disks;
 mod faults;
 pub mod grub;
+mod iso;
 mod media;
 mod node;
 mod none;
@@ -113,6 +114,30 @@ pub const TABLE: &[Case] = &[
         85,
         "UEFI boots the disk image to a login, with the config on its ESP; data grows, once",
         disk::uefi,
+    ),
+    always(
+        "iso-bios-cd",
+        60,
+        "BIOS boots the ISO from a disc to a login in memory, with the config on it",
+        iso::bios_cd,
+    ),
+    always(
+        "iso-uefi-cd",
+        70,
+        "UEFI boots the ISO from a disc to a login in memory, with the config on it",
+        iso::uefi_cd,
+    ),
+    always(
+        "iso-bios-usb",
+        60,
+        "BIOS boots the ISO from a stick (a SCSI disk where the kernel has no USB) to a login in memory",
+        iso::bios_usb,
+    ),
+    always(
+        "iso-uefi-usb",
+        70,
+        "UEFI boots the ISO from a stick (a SCSI disk where the kernel has no USB) to a login in memory",
+        iso::uefi_usb,
     ),
     unproven(
         "slots",

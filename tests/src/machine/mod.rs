@@ -64,6 +64,15 @@ impl Firmware {
     }
 }
 
+/// How the machine sees an ISO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drive {
+    /// As a disc in a SCSI drive.
+    Cd,
+    /// As a stick: on USB where the release's kernel knows USB, else a SCSI disk (Debian's cloud kernel has no USB).
+    Stick,
+}
+
 /// What every machine of a run shares.
 #[derive(Debug)]
 pub struct Lab {
@@ -101,6 +110,8 @@ pub struct Request {
     pub more_disks: Vec<PathBuf>,
     /// A disk that firmware boots, in the place of kernel, initramfs, root and data.
     pub disk: Option<(Firmware, PathBuf)>,
+    /// An ISO that firmware boots before anything else, in the place of kernel, initramfs and root. A `disk` may be there too.
+    pub iso: Option<(Firmware, Drive, PathBuf)>,
     /// More words for the kernel command line.
     pub words: Vec<String>,
     /// The hardware clock, `2027-09-17T10:00:00`; none: now.
@@ -126,6 +137,7 @@ impl Request {
             data_is_read_only: false,
             more_disks: vec![],
             disk: None,
+            iso: None,
             words: vec![],
             clock: None,
             network: "10.0.2".to_owned(),
@@ -273,11 +285,21 @@ impl Lab {
         if !request.restarts {
             command.arg("-no-reboot");
         }
-        if let Some((firmware, disk)) = &request.disk {
+        let booted = request.iso.as_ref().map(|(firmware, _, path)| (firmware, path));
+        let booted = booted.or(request.disk.as_ref().map(|(firmware, path)| (firmware, path)));
+        if let Some((firmware, path)) = booted {
             if *firmware == Firmware::Uefi {
-                self.tools.uefi(&mut command, &disk.with_extension("vars"))?;
+                self.tools.uefi(&mut command, &path.with_extension("vars"))?;
             }
-            command.args(drive("disk", disk, false));
+            if let Some((_, kind, iso)) = &request.iso {
+                command.args(self.medium(*kind, iso));
+            }
+            if let Some((_, disk)) = &request.disk {
+                command.args(drive("disk", disk, false));
+            }
+            if let Some(data) = &request.data {
+                command.args(drive("data", data, request.data_is_read_only));
+            }
             command.args(more);
             return Ok(command);
         }
@@ -302,6 +324,29 @@ impl Lab {
         }
         command.arg("-append").arg(words);
         Ok(command)
+    }
+}
+
+impl Lab {
+    /// QEMU's words for an ISO that is booted first.
+    fn medium(&self, kind: Drive, iso: &Path) -> Vec<String> {
+        let path = iso.display().to_string().replace(',', ",,");
+        let has_usb = self.release.value(&["kernel"]).is_none_or(|kernel| !kernel.contains("cloud"));
+        let (bus, device) = match kind {
+            Drive::Cd => ("virtio-scsi-pci", "scsi-cd"),
+            Drive::Stick if has_usb => ("qemu-xhci", "usb-storage,removable=on"),
+            Drive::Stick => ("virtio-scsi-pci", "scsi-hd,removable=on"),
+        };
+        [
+            "-drive",
+            &format!("if=none,id=medium,format=raw,readonly=on,file={path}"),
+            "-device",
+            bus,
+            "-device",
+            &format!("{device},drive=medium,bootindex=0"),
+        ]
+        .map(str::to_owned)
+        .into()
     }
 }
 
