@@ -7,7 +7,7 @@ TESTS  := $(CARGO) run --quiet --profile tool -p skerry-tests --bin
 OUT    ?= out
 KERNEL ?= cloud
 
-.PHONY: help image disk run test ci bench check docs size clean
+.PHONY: help image disk iso run test ci bench check docs size clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -18,6 +18,9 @@ image: ## Build the release into out/: vmlinuz, initrd.img, root.img, manifest.j
 
 disk: image ## Make the disk image to flash: out/skerry-amd64.img (.zst, .bmap, .sha256)
 	@$(IMAGES) disk --release $(OUT) --out $(OUT)/skerry-amd64.img
+
+iso: image ## Make the ISO to burn or dd: out/skerry-amd64.iso (live, and installs)
+	@$(IMAGES) iso --release $(OUT) --out $(OUT)/skerry-amd64.iso
 
 run: image ## Boot it in QEMU to a Ready node and stay on its console (ONCE=1: power off and exit)
 	@$(TESTS) run-node -- $(OUT)

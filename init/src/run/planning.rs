@@ -64,7 +64,7 @@ impl Planning {
             return Self {
                 attempt: None,
                 source: Some(Source::BuiltIn),
-                planned: vec![rescue()],
+                planned: rescue(consoles),
                 notes: vec![say.to_owned()],
                 is_rescue: true,
                 ..Self::new(consoles, "")
@@ -198,7 +198,7 @@ impl Planning {
             return Outcome::default();
         }
         self.planned.retain(|u| !u.name.starts_with("getty-"));
-        self.planned.push(rescue());
+        self.planned.extend(rescue(&self.consoles));
         let say = "No configuration could be applied, not even the built-in one: here is a shell, to repair the machine by hand.";
         self.notes.push(say.to_owned());
         Outcome {
@@ -303,8 +303,7 @@ fn built_in(consoles: &[String]) -> Vec<Unit> {
     sshd.stop.scope = unit::Scope::MainOnly; // sessions outlive a restart
     let mut units = vec![Unit::one_shot(APPLY, "System set-up", &[SETUP, "apply", "boot"]), netd, sshd];
     for name in consoles {
-        // A login at tty0 is one at whichever console is shown; tty1 is.
-        let tty = if name == "tty0" { "tty1" } else { name.as_str() };
+        let tty = shown(name);
         let id = format!("getty-{}", tty.to_ascii_lowercase());
         let argv = ["/sbin/agetty", "--noclear", tty, "linux"];
         let getty = Unit {
@@ -319,14 +318,30 @@ fn built_in(consoles: &[String]) -> Vec<Unit> {
     units
 }
 
-fn rescue() -> Unit {
-    let shell = Unit::service(RESCUE, "Rescue shell", &["/bin/sh", "-l"]);
-    debug_assert!(shell.kind == Kind::Service);
-    Unit {
-        tty: Some("/dev/console".to_owned()),
-        env: vec![("TERM".to_owned(), "linux".to_owned())],
-        ..shell
+/// A shell on each console: the person who needs it sits at one of them.
+fn rescue(consoles: &[String]) -> Vec<Unit> {
+    let mut units: Vec<Unit> = vec![];
+    for name in consoles {
+        let tty = shown(name);
+        let shell = Unit {
+            tty: Some(format!("/dev/{tty}")),
+            env: vec![("TERM".to_owned(), "linux".to_owned())],
+            ..Unit::service(
+                &format!("{RESCUE}-{}", tty.to_ascii_lowercase()),
+                "Rescue shell",
+                &["/bin/sh", "-l"],
+            )
+        };
+        if unit::is_name(&shell.name) && !units.contains(&shell) {
+            units.push(shell);
+        }
     }
+    units
+}
+
+/// A login at tty0 is one at whichever console is shown; tty1 is.
+fn shown(console: &str) -> &str {
+    if console == "tty0" { "tty1" } else { console }
 }
 
 #[cfg(test)]
@@ -409,14 +424,14 @@ mod tests {
         p.stuck("storage");
         assert_eq!(
             names(&p.last_resort("apply-boot").install.unwrap()),
-            ["health", "apply-boot", "netd", "sshd", "rescue"]
+            ["health", "apply-boot", "netd", "sshd", "rescue-ttys0"]
         );
     }
 
     #[test]
     fn a_rescue_boot_is_a_shell_and_nothing_else() {
         let mut p = Planning::new(&["ttyS0".into()], "quiet skerry.rescue skerry.why=menu");
-        assert_eq!((names(&p.units()), p.word()), (vec!["rescue".to_owned()], "built-in"));
+        assert_eq!((names(&p.units()), p.word()), (vec!["rescue-ttys0".to_owned()], "built-in"));
         assert!(p.again().is_err());
         assert!(!is_rescue("skerry.rescue=0 skerry.rescuer"));
     }

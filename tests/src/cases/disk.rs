@@ -86,11 +86,18 @@ pub(super) fn flashed(bench: &Bench, name: &str, config: &str) -> Result<PathBuf
     let esp = table.partition(1).context("looking for the image's ESP")?.first * SECTOR;
     card.set_len(CARD).with_context(|| format!("making {} longer", disk.display()))?;
     fs::write(&file, config).with_context(|| format!("writing {}", file.display()))?;
-    let mut copy = bench.lab.tools.program("mcopy")?;
-    copy.arg("-i")
-        .arg(format!("{}@@{esp}", text(&disk)))
-        .arg(&file)
-        .arg("::/config.yaml");
-    run(&mut copy).context("putting config.yaml onto the ESP")?;
+    let mcopy = |arguments: &[&str]| -> Result<()> {
+        let mut copy = bench.lab.tools.program("mcopy")?;
+        run(copy.args(arguments)).map(drop)
+    };
+    mcopy(&["-i", &format!("{}@@{esp}", text(&disk)), &text(&file), "::/config.yaml"]).context("putting config.yaml onto the ESP")?;
+    // What a machine by translation needs to be quick and steady; a release's own words are for real ones.
+    let boot = table.partition(3).context("looking for the image's boot partition")?.first * SECTOR;
+    let (slot_cfg, boot) = (folder.join("slot.cfg"), format!("{}@@{boot}", text(&disk)));
+    mcopy(&["-n", "-o", "-i", &boot, "::/slot.cfg", &text(&slot_cfg)]).context("taking slot.cfg from the image")?;
+    let words = fs::read_to_string(&slot_cfg).with_context(|| format!("reading {}", slot_cfg.display()))?;
+    let words = words.replacen(" $skerry_args", &format!("{} $skerry_args", bench.lab.accel.kernel_words()), 1);
+    fs::write(&slot_cfg, words).with_context(|| format!("writing {}", slot_cfg.display()))?;
+    mcopy(&["-o", "-i", &boot, &text(&slot_cfg), "::/slot.cfg"]).context("putting slot.cfg back")?;
     Ok(disk)
 }

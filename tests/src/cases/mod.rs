@@ -6,6 +6,7 @@ mod disk;
 mod disks;
 mod faults;
 pub mod grub;
+mod install;
 mod iso;
 mod media;
 mod node;
@@ -13,6 +14,7 @@ mod none;
 mod root;
 mod slots;
 pub mod start;
+mod upgrade;
 
 use crate::machine::{Lab, Machine};
 use anyhow::Result;
@@ -138,6 +140,24 @@ pub const TABLE: &[Case] = &[
         70,
         "UEFI boots the ISO from a stick (a SCSI disk where the kernel has no USB) to a login in memory",
         iso::uefi_usb,
+    ),
+    unproven(
+        "install-unattended",
+        90,
+        "the ISO installs by itself as its config says, and the disk boots without it",
+        install::unattended,
+    ),
+    unproven(
+        "install-wizard",
+        110,
+        "the ISO installs by answers on the serial console, and the disk boots without it",
+        install::wizard,
+    ),
+    unproven(
+        "upgrade",
+        220,
+        "skerry upgrade moves to a signed release and refuses a damaged one; support, reset and rescue",
+        upgrade::upgrade,
     ),
     unproven(
         "slots",
