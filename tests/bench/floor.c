@@ -31,6 +31,8 @@ int main(void) {
     unsigned ip; memcpy(&ip, offer + 16, 4); address(s, SIOCSIFADDR, ip); address(s, SIOCSIFNETMASK, htonl(0xffffff00));
     struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY}; ((struct sockaddr_in *)&route.rt_dst)->sin_family = AF_INET; ((struct sockaddr_in *)&route.rt_genmask)->sin_family = AF_INET;
     *(struct sockaddr_in *)&route.rt_gateway = (struct sockaddr_in){AF_INET, 0, {htonl(0x0a000202)}}; ioctl(s, SIOCADDRT, &route);
+    struct sockaddr_in ssh = {AF_INET, htons(22), {htonl(INADDR_LOOPBACK)}}; struct timespec moment = {0, 2000000}; /* up is who takes calls */
+    for (int c = -1; c < 0; close(c)) { c = socket(AF_INET, SOCK_STREAM, 0); if (!connect(c, (void *)&ssh, sizeof ssh)) break; close(c); c = -1; nanosleep(&moment, 0); }
     if (!fork()) { say("svc"); _exit(0); }
     for (;;) pause();
 }
