@@ -15,7 +15,7 @@ pub fn translate(args: &[String]) -> Result<Vec<String>, String> {
         )),
         ["rc", ..] => Err("rc: PID 1 does this by itself; `skerry services` shows each step".to_owned()),
         ["install"] => own("install"),
-        ["upgrade", ..] => Err("upgrade: not in this version".to_owned()),
+        ["upgrade", ..] => Err("upgrade: kernel and root move together here: skerry upgrade --from FOLDER".to_owned()),
         _ => Ok(args.to_vec()),
     }
 }

@@ -8,6 +8,7 @@ use crate::machine::{Firmware, Request};
 use anyhow::{Context, Result};
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// As long as a small card, so that data has much to grow.
 const CARD: u64 = 4 << 30;
@@ -69,6 +70,45 @@ fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware
         machine.cut();
         fs::remove_file(&disk).with_context(|| format!("removing {}", disk.display()))
     })
+}
+
+/// Two disks that both carry Skerry: everything comes from the one that was booted; of two that are the same, neither.
+pub fn two_disks(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let disk = flashed(bench, "two-disks", &none_config(bench, "hostname: the-booted-one\n"))?;
+    let other = disk.with_extension("other");
+    run(Command::new("cp").arg("--sparse=always").arg(&disk).arg(&other)).context("copying the disk")?;
+    let request = Request {
+        disk: Some((Firmware::Bios, disk.clone())),
+        ..none_machine("two-disks", None)
+    };
+    // Its first start makes its GUIDs its own.
+    let mut machine = to_login(bench, &request)?;
+    switch_off(bench, &mut machine)?;
+    drop(machine);
+    let beside = |more: &Path| Request {
+        more_disks: vec![more.to_owned()],
+        ..request.clone()
+    };
+    let machine = to_login(bench, &beside(&other)).context("starting beside a flashed disk")?;
+    with_machine(bench, checks, machine, |machine, checks| {
+        let probes = [
+            ("the other disk is there", "ls /dev/vdb4", Expect::Success),
+            ("the root is on the booted disk", "ls /sys/block/dm-0/slaves", Expect::Is("vda4")),
+            ("and so is the state", "cat /run/skerry/storage.json", Expect::Has("/dev/vda7")),
+            ("nothing of the other is mounted", "grep -c vdb /proc/mounts; true", Expect::Is("0")),
+        ];
+        checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(60))?;
+        switch_off(bench, machine)
+    })?;
+    run(Command::new("cp").arg("--sparse=always").arg(&disk).arg(&other)).context("copying the disk")?;
+    let mut machine = bench.lab.start(&beside(&other)).context("starting beside a copy of itself")?;
+    let said = machine.wait("one disk is a copy of the other", seconds(120));
+    checks.that("of two disks that are the same neither is taken, and both are named", said);
+    machine.cut();
+    for path in [&disk, &other] {
+        fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// A card with the image of the release on it, and this `config.yaml`.

@@ -142,6 +142,12 @@ pub const TABLE: &[Case] = &[
         iso::uefi_usb,
     ),
     unproven(
+        "two-disks",
+        75,
+        "beside another disk with Skerry everything comes from the booted one; beside its own copy it stops and names both",
+        disk::two_disks,
+    ),
+    unproven(
         "install-unattended",
         90,
         "the ISO installs by itself as its config says, and the disk boots without it",
