@@ -4,11 +4,11 @@ use super::check::{Checks, Expect};
 use super::start::{log_in, none_machine, switch_off, to_login};
 use super::{Bench, seconds, with_machine};
 use crate::machine::release::images;
-use crate::machine::{Drive, Firmware, Machine, Request};
+use crate::machine::{Drive, Firmware, Machine, Request, patient};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Memory of a live machine that installs, in MiB.
 const MEMORY: u32 = 1024;
@@ -134,8 +134,17 @@ pub fn wizard(bench: &Bench, checks: &mut Checks) -> Result<()> {
 
 /// Waits for a question and gives the answer; what comes next is looked for after it.
 fn asked(machine: &mut Machine, question: &str, answer: &str, from: usize) -> Result<usize> {
-    let found = machine.serial.wait_any(&[question], from, seconds(150))?;
-    machine.serial.wait_any(&[": "], found.end, seconds(30))?;
+    machine.serial.wait_any(&[question], from, seconds(150))?;
+    // A question ends with a colon, on its own line or on a later one.
+    let is_asked = |text: &str| {
+        text.find(question)
+            .and_then(|at| text.get(at..))
+            .is_some_and(|rest| rest.ends_with(": "))
+    };
+    let until = Instant::now() + patient(seconds(30));
+    while !is_asked(&machine.serial.text(from)) && Instant::now() < until {
+        machine.serial.wait_more(seconds(1));
+    }
     let mark = machine.serial.mark();
     machine.type_line(answer)?;
     Ok(mark)
