@@ -7,7 +7,7 @@ TESTS  := $(CARGO) run --quiet --profile tool -p skerry-tests --bin
 OUT    ?= out
 KERNEL ?= cloud
 
-.PHONY: help image disk iso run test ci bench check docs size clean
+.PHONY: help image disk iso run test torture ci bench check docs size clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -27,6 +27,9 @@ run: image ## Boot it in QEMU to a Ready node and stay on its console (ONCE=1: p
 
 test: ## Every test that this machine can run (REQUIRE=all: a skip is a failure; ONLY=word: some)
 	@$(TESTS) suite -- $(if $(ONLY),--only $(ONLY))
+
+torture: ## The slow machine tests too (N: how often, SEED: replays; ONLY=word: some)
+	@$(TESTS) suite -- --torture $(if $(ONLY),--only $(ONLY))
 
 ci: test ## The same
 

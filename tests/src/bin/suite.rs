@@ -18,7 +18,7 @@ const HELP: &str = "suite [--list] [--only WORD] [--torture] [--jobs N]
   --list       what would run, and how long the machine tests are expected to take
   --only WORD  only what has WORD in its name (fmt, clippy, test, image, machine, or a machine test); WORD,WORD for several
   --torture    the slow machine tests too
-  --jobs N     machine tests at a time (1; each wants 2 cores and 4 GiB)
+  --jobs N     machine tests at a time (as many as cores, 2 at most); those with Kubernetes have the computer to themselves
 
 REQUIRE=all   a skipped test is a failure
 SKERRY_OUT    test this release instead of making one";
@@ -35,7 +35,7 @@ fn request(arguments: impl Iterator<Item = String>) -> Result<Request> {
         only: std::env::var("ONLY").ok().filter(|o| !o.is_empty()),
         list: false,
         torture: false,
-        jobs: 1,
+        jobs: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(2)),
     };
     let mut arguments = arguments;
     while let Some(word) = arguments.next() {
@@ -262,12 +262,19 @@ impl Runner {
             "machine",
             &format!("{} tests, about {} minutes{slow}", cases.len(), sum.div_ceil(60)),
         );
+        let (alone, together): (Vec<_>, Vec<_>) = cases.iter().copied().partition(|c| c.is_alone());
+        let mut tally = self.all(&together, &bench, self.request.jobs.max(1));
+        tally += self.all(&alone, &bench, 1);
+        tally
+    }
+
+    fn all(&self, cases: &[&'static Case], bench: &Bench, jobs: usize) -> Tally {
         let (next, tally) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
         std::thread::scope(|scope| {
-            for _ in 0..self.request.jobs.max(1) {
+            for _ in 0..jobs {
                 scope.spawn(|| {
                     while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let one = self.case(case, &bench);
+                        let one = self.case(case, bench);
                         if let Ok(mut tally) = tally.lock() {
                             *tally += one;
                         }
