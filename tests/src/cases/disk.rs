@@ -13,6 +13,8 @@ use std::process::Command;
 /// As long as a small card, so that data has much to grow.
 const CARD: u64 = 4 << 30;
 const SECTOR: u64 = 512;
+/// So much of a data partition is damaged, in bytes: superblock, group descriptors, journal's head.
+const DAMAGE: u32 = 16 << 20;
 
 pub fn bios(bench: &Bench, checks: &mut Checks) -> Result<()> {
     to_a_login(bench, checks, "disk-bios", Firmware::Bios)
@@ -109,6 +111,42 @@ pub fn two_disks(bench: &Bench, checks: &mut Checks) -> Result<()> {
         fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
     }
     Ok(())
+}
+
+/// A data partition that is no file system any more: a login by the key on the ESP, and nothing is formatted.
+pub fn data_damaged(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let disk = flashed(bench, "data-damaged", &none_config(bench, "hostname: still-here\n"))?;
+    let card = OpenOptions::new().read(true).write(true).open(&disk);
+    let card = card.with_context(|| format!("opening {}", disk.display()))?;
+    let read = |at: u64, into: &mut [u8]| std::os::unix::fs::FileExt::read_exact_at(&card, into, at);
+    let found = skerry_sys::gpt::find(card.metadata()?.len() / SECTOR, read);
+    let table = found.table().context("reading the disk's partition table")?;
+    let data = table.partition(7).context("looking for the data partition")?.first * SECTOR;
+    let noise: Vec<u8> = (0..DAMAGE).map(|n: u32| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+    std::os::unix::fs::FileExt::write_all_at(&card, &noise, data).context("damaging the data partition")?;
+    let request = Request {
+        disk: Some((Firmware::Bios, disk.clone())),
+        ..none_machine("data-damaged", None)
+    };
+    let machine = to_login(bench, &request)?;
+    with_machine(bench, checks, machine, |machine, checks| {
+        let probes = [
+            ("the ESP's config counts", "cat /proc/sys/kernel/hostname", Expect::Is("still-here")),
+            (
+                "the report says what is wrong",
+                "cat /run/skerry/storage.json",
+                Expect::Has("degraded"),
+            ),
+            ("skerry status says it", "skerry status", Expect::Has("degraded")),
+            ("the state is in memory", "findmnt -no FSTYPE /skerry", Expect::Is("tmpfs")),
+        ];
+        checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(60))?;
+        switch_off(bench, machine)
+    })?;
+    let mut after = vec![0; noise.len()];
+    std::os::unix::fs::FileExt::read_exact_at(&card, &mut after, data).context("reading the data partition")?;
+    checks.is("nothing was written to it", after == noise, "its first bytes are others");
+    fs::remove_file(&disk).with_context(|| format!("removing {}", disk.display()))
 }
 
 /// A card with the image of the release on it, and this `config.yaml`.

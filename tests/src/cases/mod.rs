@@ -161,6 +161,12 @@ pub const TABLE: &[Case] = &[
         iso::uefi_usb,
     ),
     unproven(
+        "data-damaged",
+        40,
+        "a data partition that is no file system any more: a login by the ESP's key, degraded, and nothing is formatted",
+        disk::data_damaged,
+    ),
+    unproven(
         "two-disks",
         75,
         "beside another disk with Skerry everything comes from the booted one; beside its own copy it stops and names both",
