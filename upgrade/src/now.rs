@@ -11,8 +11,9 @@ use std::time::Duration;
 
 /// The longest that PID 1 takes to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Units that are not the system's: people's own commands, and what says or proves that the rest is up.
-const NOT_ASKED: [&str; 4] = ["health", "confirm", "banner", "banner-ready"];
+/// Units that say nothing of this system: what says or proves that the rest is up, and what waits for others' servers, whose silence
+/// must not undo an update.
+const NOT_ASKED: [&str; 6] = ["health", "confirm", "banner", "banner-ready", "ssh-keys", "clock"];
 
 /// Asks and reads.
 pub fn look() -> Result<Look> {
