@@ -124,13 +124,13 @@ pub const TABLE: &[Case] = &[
         "UEFI: GRUB boots and writes what the model of it says, in 26 states",
         grub::uefi,
     ),
-    unproven(
+    torture(
         "disk-bios",
         75,
         "BIOS boots the disk image to a login, with the config on its ESP; data grows, once",
         disk::bios,
     ),
-    unproven(
+    always(
         "disk-uefi",
         85,
         "UEFI boots the disk image to a login, with the config on its ESP; data grows, once",
@@ -142,13 +142,13 @@ pub const TABLE: &[Case] = &[
         "BIOS boots the ISO from a disc to a login in memory, with the config on it",
         iso::bios_cd,
     ),
-    always(
+    torture(
         "iso-uefi-cd",
-        70,
+        60,
         "UEFI boots the ISO from a disc to a login in memory, with the config on it",
         iso::uefi_cd,
     ),
-    always(
+    torture(
         "iso-bios-usb",
         60,
         "BIOS boots the ISO from a stick (a SCSI disk where the kernel has no USB) to a login in memory",
@@ -156,43 +156,43 @@ pub const TABLE: &[Case] = &[
     ),
     always(
         "iso-uefi-usb",
-        70,
+        60,
         "UEFI boots the ISO from a stick (a SCSI disk where the kernel has no USB) to a login in memory",
         iso::uefi_usb,
     ),
-    unproven(
+    always(
         "data-damaged",
         40,
         "a data partition that is no file system any more: a login by the ESP's key, degraded, and nothing is formatted",
         disk::data_damaged,
     ),
-    unproven(
+    torture(
         "two-disks",
-        75,
+        100,
         "beside another disk with Skerry everything comes from the booted one; beside its own copy it stops and names both",
         disk::two_disks,
     ),
-    unproven(
+    always(
         "install-unattended",
-        90,
+        100,
         "the ISO installs by itself as its config says, and the disk boots without it",
         install::unattended,
     ),
-    unproven(
+    always(
         "install-wizard",
-        110,
+        130,
         "the ISO installs by answers on the serial console, and the disk boots without it",
         install::wizard,
     ),
-    unproven(
+    always(
         "upgrade",
         220,
         "skerry upgrade moves to a signed release and refuses a damaged one; support, reset and rescue",
         upgrade::upgrade,
     ),
-    unproven(
+    always(
         "slots",
-        300,
+        330,
         "a candidate proves itself; one that fails is left, remembered and not forgotten; a damaged boot state is repaired",
         slots::life,
     ),
