@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,10 @@ impl Ssh {
         let command = tools.program("ssh")?;
         let program = std::iter::once(command.get_program()).chain(command.get_args());
         let program: Vec<String> = program.map(|a| a.to_string_lossy().into_owned()).collect();
-        let control = dir.join(format!("{user}.ssh"));
+        // Several machines may run at a time, and a port that one has left another may get.
+        static LOGINS: AtomicUsize = AtomicUsize::new(0);
+        let number = LOGINS.fetch_add(1, Ordering::Relaxed);
+        let control = dir.join(format!("{user}-{number}.ssh"));
         let mut options = vec![
             "-F".to_owned(),
             "none".into(),
@@ -93,7 +97,13 @@ impl Ssh {
         let until = Instant::now() + super::patient(within);
         loop {
             let _ = fs::remove_file(&control); // left by a machine that was cut off
-            match Self::attempt(tools, dir, &program, &options, until.saturating_duration_since(Instant::now())) {
+            match Self::attempt(
+                tools,
+                &control.with_extension("log"),
+                &program,
+                &options,
+                until.saturating_duration_since(Instant::now()),
+            ) {
                 Ok(ssh) => return Ok(ssh),
                 Err(e) if Instant::now() >= until || serial.wait_end(Duration::ZERO) => return Err(e),
                 Err(_) => serial.wait_more(Duration::from_secs(1)),
@@ -101,8 +111,7 @@ impl Ssh {
         }
     }
 
-    fn attempt(tools: &Tools, dir: &Path, program: &[String], options: &[String], within: Duration) -> Result<Self> {
-        let log = dir.join("ssh.log");
+    fn attempt(tools: &Tools, log: &Path, program: &[String], options: &[String], within: Duration) -> Result<Self> {
         let (first, rest) = program.split_first().context("starting ssh: there is no program")?;
         let mut command = Command::new(first);
         command.args(rest).arg("-M").args(options).arg("echo up; exec cat");
@@ -110,7 +119,7 @@ impl Ssh {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(&log).context("creating ssh.log")?);
+            .stderr(File::create(log).context("creating ssh.log")?);
         let mut master = command.spawn().context("starting ssh")?;
         let stdout = master.stdout.take().context("reading from ssh")?;
         let (send, up) = channel();
@@ -128,7 +137,7 @@ impl Ssh {
         }
         let _ = master.kill(); // it has ended, or is to end
         let _ = master.wait();
-        let why = fs::read_to_string(&log).unwrap_or_default();
+        let why = fs::read_to_string(log).unwrap_or_default();
         bail!("logging in by SSH: {}", why.trim().lines().last().unwrap_or("no answer in time"))
     }
 
