@@ -58,14 +58,15 @@ pub struct Ssh {
     program: Vec<String>,
 }
 
+/// Several machines may run at a time, and a port that one has left another may get: each login has a number of its own.
+static LOGINS: AtomicUsize = AtomicUsize::new(0);
+
 impl Ssh {
     /// Logs in as `user`, trying again each time the console shows something new, until `within` has passed.
     pub fn login(tools: &Tools, dir: &Path, port: u16, user: &str, key: &Key, serial: &Serial, within: Duration) -> Result<Self> {
         let command = tools.program("ssh")?;
         let program = std::iter::once(command.get_program()).chain(command.get_args());
         let program: Vec<String> = program.map(|a| a.to_string_lossy().into_owned()).collect();
-        // Several machines may run at a time, and a port that one has left another may get.
-        static LOGINS: AtomicUsize = AtomicUsize::new(0);
         let number = LOGINS.fetch_add(1, Ordering::Relaxed);
         let control = dir.join(format!("{user}-{number}.ssh"));
         let mut options = vec![
