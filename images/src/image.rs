@@ -70,6 +70,7 @@ pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<St
         kind: "debian",
         packages: &packages,
         variant: Variant::Extract,
+        with_firmware: false,
         epoch: &taken,
     };
     let debian = debian::unpack(cache, &mirror, &request)?;
@@ -86,7 +87,13 @@ pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<St
         coredns: version("coredns"),
     };
     let mut all = debian::packages(&debian)?;
-    all.extend(kernel.package.clone());
+    all.extend(
+        kernel
+            .package
+            .iter()
+            .chain(kernel.firmware.iter().flat_map(|f| &f.packages))
+            .cloned(),
+    );
     let crates = fs::read_to_string(checkout.join("Cargo.lock")).context("reading Cargo.lock")?;
     let lock = Lock {
         taken,
@@ -146,6 +153,9 @@ impl Inputs {
         {
             key = key.with("entry", path.to_string_lossy().as_bytes()); // its last part stands for its content
         }
+        if let Some(firmware) = &self.kernel.firmware {
+            key = key.with("firmware", firmware.files.to_string_lossy().as_bytes());
+        }
         key = key.with("kernel", digest::of_file(&self.kernel.vmlinuz)?);
         for (name, path) in &self.rust {
             key = key.with(name, digest::of_file(path)?);
@@ -183,7 +193,7 @@ impl Inputs {
         Ok(made)
     }
 
-    /// Makes `initrd.img` in `folder`: PID 1 as `/init`, and the modules that find and mount the root.
+    /// Makes `initrd.img` in `folder`: the processors' microcode, PID 1 as `/init`, and the modules that find and mount the root.
     #[allow(clippy::disallowed_methods, reason = "a fresh folder of the cache: a killed build throws it away")]
     fn initramfs(&self, cache: &Cache, folder: &Path) -> Result<()> {
         let init = self.rust.get("init").context("looking for init among the programs")?;
@@ -218,7 +228,12 @@ impl Inputs {
         zstd.args(["-q", "-19", "-T1", "--rm", "-o"])
             .arg(folder.join("initrd.img"))
             .arg(&plain);
-        run::logged("compressing the initramfs", &mut zstd, &cache.log("initramfs"))
+        run::logged("compressing the initramfs", &mut zstd, &cache.log("initramfs"))?;
+        let Some(firmware) = &self.kernel.firmware else { return Ok(()) };
+        let packed = folder.join("initrd.img");
+        let mut whole = fs::read(&firmware.microcode).with_context(|| format!("reading {}", firmware.microcode.display()))?;
+        whole.append(&mut fs::read(&packed).with_context(|| format!("reading {}", packed.display()))?);
+        fs::write(&packed, whole).with_context(|| format!("writing {}", packed.display()))
     }
 
     /// The finished release: an entry of the cache.
