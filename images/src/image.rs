@@ -87,17 +87,12 @@ pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<St
         coredns: version("coredns"),
     };
     let mut all = debian::packages(&debian)?;
-    all.extend(
-        kernel
-            .package
-            .iter()
-            .chain(kernel.firmware.iter().flat_map(|f| &f.packages))
-            .cloned(),
-    );
+    all.extend(kernel.packages());
     let crates = fs::read_to_string(checkout.join("Cargo.lock")).context("reading Cargo.lock")?;
     let lock = Lock {
         taken,
         debian: all,
+        full: vec![],
         go: go::modules(checkout)?,
         crates: lock::crates(&crates),
     };
@@ -274,10 +269,14 @@ pub fn image(cache: &Cache, checkout: &Path, flavour: Flavour, further: Vec<Publ
     lay_out(&entry, out)
 }
 
-/// Says where the packages differ from those that the lock file records (which are the cloud kernel's).
+/// Says where the packages differ from those that the lock file records.
 fn compare(recorded: &Lock, now: &Lock, flavour: Flavour) {
-    let changes = recorded.changes(now);
-    if let (Flavour::Cloud, false, Some(first)) = (flavour, recorded.debian.is_empty(), changes.first()) {
+    let changes = match flavour {
+        Flavour::Full if recorded.full.is_empty() => vec![],
+        Flavour::Full => recorded.of_full().changes(now),
+        Flavour::Cloud => recorded.changes(now),
+    };
+    if let (false, Some(first)) = (recorded.debian.is_empty(), changes.first()) {
         say(&format!(
             "Debian has moved on from {}: {} packages differ ({first}, …)",
             lock::PATH,
@@ -333,7 +332,9 @@ pub fn check_reproducible(cache: &Cache, checkout: &Path, flavour: Flavour) -> R
 #[allow(clippy::disallowed_methods, reason = "a file of the checkout: git is its safety")]
 pub fn renew_lock(cache: &Cache, checkout: &Path, now: u64) -> Result<Vec<String>> {
     let old = Lock::read(checkout)?;
-    let inputs = gather(cache, checkout, Flavour::Cloud, Some(now.to_string()))?;
+    let mut inputs = gather(cache, checkout, Flavour::Cloud, Some(now.to_string()))?;
+    let full = kernel::obtain(cache, &Mirror::of_host(), &inputs.tools, Flavour::Full, &inputs.lock.taken)?;
+    inputs.lock.full = full.packages();
     fs::write(checkout.join(lock::PATH), inputs.lock.text()).with_context(|| format!("writing {}", lock::PATH))?;
     Ok(old.changes(&inputs.lock))
 }

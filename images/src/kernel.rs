@@ -50,6 +50,14 @@ pub struct Kernel {
     pub package: Vec<Package>,
 }
 
+impl Kernel {
+    /// All packages that it and its firmware were unpacked from.
+    pub fn packages(&self) -> Vec<Package> {
+        let firmware = self.firmware.iter().flat_map(|firmware| &firmware.packages);
+        self.package.iter().chain(firmware).cloned().collect()
+    }
+}
+
 /// Unpacks the package and picks the modules, unless the cache has them.
 pub fn obtain(cache: &Cache, mirror: &Mirror, tools: &Root, flavour: Flavour, epoch: &str) -> Result<Kernel> {
     let request = Request {
