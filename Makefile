@@ -16,6 +16,9 @@ help: ## This list
 image: ## Build the release into out/: vmlinuz, initrd.img, root.img, manifest.json (KERNEL=cloud|full)
 	@$(IMAGES) image --kernel $(KERNEL) --out $(OUT)
 
+# What is shipped runs on real machines: `make disk KERNEL=cloud` for virtual ones only.
+disk iso: KERNEL = full
+
 disk: image ## Make the disk image to flash: out/skerry-amd64.img (.zst, .bmap, .sha256)
 	@$(IMAGES) disk --release $(OUT) --out $(OUT)/skerry-amd64.img
 

@@ -59,6 +59,10 @@ pub const ROOT: &[(&str, &str)] = &[
     ("passwd", "chpasswd for the password of the config"),
     ("procps", "sysctl, ps, free, kill"),
     ("psmisc", "killall, fuser"),
+    (
+        "qemu-guest-agent",
+        "what runs a virtual machine asks it for its addresses and a clean shutdown",
+    ),
     ("runc", "runs containers for containerd"),
     ("sed", "scripts"),
     ("socat", "port-forward"),
@@ -103,6 +107,8 @@ pub struct Request<'a> {
     pub packages: &'a [&'a str],
     /// How.
     pub variant: Variant,
+    /// Also from the archive's area of firmware that is not free.
+    pub with_firmware: bool,
     /// What else a fresh copy depends on: the lock file's part, so that `images lock` renews it.
     pub epoch: &'a str,
 }
@@ -141,7 +147,7 @@ pub fn unpack(cache: &Cache, mirror: &Mirror, request: &Request<'_>) -> Result<P
         // Before unpacking, the archives are at hand: their names and digests are what the lock file records.
         let list = "cd \"$1/var/cache/apt/archives\" && sha256sum -- *.deb";
         command.arg(format!("--extract-hook=({list}) > '{}'", fresh.join("packages").display()));
-        command.arg(SUITE).arg(&root).args(sources(mirror));
+        command.arg(SUITE).arg(&root).args(sources(mirror, request.with_firmware));
         run::logged(
             &format!("unpacking Debian packages for `{}`", request.kind),
             &mut command,
@@ -150,12 +156,13 @@ pub fn unpack(cache: &Cache, mirror: &Mirror, request: &Request<'_>) -> Result<P
     })
 }
 
-fn sources(mirror: &Mirror) -> Vec<String> {
+fn sources(mirror: &Mirror, with_firmware: bool) -> Vec<String> {
+    let areas = if with_firmware { "main non-free-firmware" } else { "main" };
     let Mirror { archive, security, .. } = mirror;
     vec![
-        format!("deb {archive} {SUITE} main"),
-        format!("deb {archive} {SUITE}-updates main"),
-        format!("deb {security} {SUITE}-security main"),
+        format!("deb {archive} {SUITE} {areas}"),
+        format!("deb {archive} {SUITE}-updates {areas}"),
+        format!("deb {security} {SUITE}-security {areas}"),
     ]
 }
 
@@ -209,6 +216,7 @@ mod tests {
                 kind: "debian",
                 packages,
                 variant: Variant::Extract,
+                with_firmware: false,
                 epoch,
             }
             .key()

@@ -70,6 +70,7 @@ pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<St
         kind: "debian",
         packages: &packages,
         variant: Variant::Extract,
+        with_firmware: false,
         epoch: &taken,
     };
     let debian = debian::unpack(cache, &mirror, &request)?;
@@ -86,11 +87,12 @@ pub fn gather(cache: &Cache, checkout: &Path, flavour: Flavour, taken: Option<St
         coredns: version("coredns"),
     };
     let mut all = debian::packages(&debian)?;
-    all.extend(kernel.package.clone());
+    all.extend(kernel.packages());
     let crates = fs::read_to_string(checkout.join("Cargo.lock")).context("reading Cargo.lock")?;
     let lock = Lock {
         taken,
         debian: all,
+        full: vec![],
         go: go::modules(checkout)?,
         crates: lock::crates(&crates),
     };
@@ -146,6 +148,9 @@ impl Inputs {
         {
             key = key.with("entry", path.to_string_lossy().as_bytes()); // its last part stands for its content
         }
+        if let Some(firmware) = &self.kernel.firmware {
+            key = key.with("firmware", firmware.files.to_string_lossy().as_bytes());
+        }
         key = key.with("kernel", digest::of_file(&self.kernel.vmlinuz)?);
         for (name, path) in &self.rust {
             key = key.with(name, digest::of_file(path)?);
@@ -183,7 +188,7 @@ impl Inputs {
         Ok(made)
     }
 
-    /// Makes `initrd.img` in `folder`: PID 1 as `/init`, and the modules that find and mount the root.
+    /// Makes `initrd.img` in `folder`: the processors' microcode, PID 1 as `/init`, and the modules that find and mount the root.
     #[allow(clippy::disallowed_methods, reason = "a fresh folder of the cache: a killed build throws it away")]
     fn initramfs(&self, cache: &Cache, folder: &Path) -> Result<()> {
         let init = self.rust.get("init").context("looking for init among the programs")?;
@@ -218,7 +223,12 @@ impl Inputs {
         zstd.args(["-q", "-19", "-T1", "--rm", "-o"])
             .arg(folder.join("initrd.img"))
             .arg(&plain);
-        run::logged("compressing the initramfs", &mut zstd, &cache.log("initramfs"))
+        run::logged("compressing the initramfs", &mut zstd, &cache.log("initramfs"))?;
+        let Some(firmware) = &self.kernel.firmware else { return Ok(()) };
+        let packed = folder.join("initrd.img");
+        let mut whole = fs::read(&firmware.microcode).with_context(|| format!("reading {}", firmware.microcode.display()))?;
+        whole.append(&mut fs::read(&packed).with_context(|| format!("reading {}", packed.display()))?);
+        fs::write(&packed, whole).with_context(|| format!("writing {}", packed.display()))
     }
 
     /// The finished release: an entry of the cache.
@@ -259,10 +269,14 @@ pub fn image(cache: &Cache, checkout: &Path, flavour: Flavour, further: Vec<Publ
     lay_out(&entry, out)
 }
 
-/// Says where the packages differ from those that the lock file records (which are the cloud kernel's).
+/// Says where the packages differ from those that the lock file records.
 fn compare(recorded: &Lock, now: &Lock, flavour: Flavour) {
-    let changes = recorded.changes(now);
-    if let (Flavour::Cloud, false, Some(first)) = (flavour, recorded.debian.is_empty(), changes.first()) {
+    let changes = match flavour {
+        Flavour::Full if recorded.full.is_empty() => vec![],
+        Flavour::Full => recorded.of_full().changes(now),
+        Flavour::Cloud => recorded.changes(now),
+    };
+    if let (false, Some(first)) = (recorded.debian.is_empty(), changes.first()) {
         say(&format!(
             "Debian has moved on from {}: {} packages differ ({first}, …)",
             lock::PATH,
@@ -318,7 +332,9 @@ pub fn check_reproducible(cache: &Cache, checkout: &Path, flavour: Flavour) -> R
 #[allow(clippy::disallowed_methods, reason = "a file of the checkout: git is its safety")]
 pub fn renew_lock(cache: &Cache, checkout: &Path, now: u64) -> Result<Vec<String>> {
     let old = Lock::read(checkout)?;
-    let inputs = gather(cache, checkout, Flavour::Cloud, Some(now.to_string()))?;
+    let mut inputs = gather(cache, checkout, Flavour::Cloud, Some(now.to_string()))?;
+    let full = kernel::obtain(cache, &Mirror::of_host(), &inputs.tools, Flavour::Full, &inputs.lock.taken)?;
+    inputs.lock.full = full.packages();
     fs::write(checkout.join(lock::PATH), inputs.lock.text()).with_context(|| format!("writing {}", lock::PATH))?;
     Ok(old.changes(&inputs.lock))
 }

@@ -3,6 +3,7 @@
 use crate::cache::Cache;
 use crate::debian::{self, Package, Request, Variant};
 use crate::digest::Key;
+use crate::firmware::{self, Firmware};
 use crate::host::Mirror;
 use crate::modules;
 use crate::run;
@@ -43,8 +44,18 @@ pub struct Kernel {
     pub early: PathBuf,
     /// Its configuration, which checks of Kubernetes read.
     pub config: PathBuf,
+    /// What its drivers need; none where there is no hardware but a virtual machine's.
+    pub firmware: Option<Firmware>,
     /// What it was unpacked from.
     pub package: Vec<Package>,
+}
+
+impl Kernel {
+    /// All packages that it and its firmware were unpacked from.
+    pub fn packages(&self) -> Vec<Package> {
+        let firmware = self.firmware.iter().flat_map(|firmware| &firmware.packages);
+        self.package.iter().chain(firmware).cloned().collect()
+    }
 }
 
 /// Unpacks the package and picks the modules, unless the cache has them.
@@ -53,6 +64,7 @@ pub fn obtain(cache: &Cache, mirror: &Mirror, tools: &Root, flavour: Flavour, ep
         kind: &format!("debian-{}", flavour.package()),
         packages: &[flavour.package()],
         variant: Variant::Extract,
+        with_firmware: false,
         epoch,
     };
     let unpacked = debian::unpack(cache, mirror, &request)?;
@@ -69,10 +81,16 @@ pub fn obtain(cache: &Cache, mirror: &Mirror, tools: &Root, flavour: Flavour, ep
         .into_iter()
         .filter(|package| package.name.starts_with("linux-image-"))
         .collect();
+    let modules = picked.join("image/lib/modules");
+    let firmware = match flavour {
+        Flavour::Cloud => None,
+        Flavour::Full => Some(firmware::obtain(cache, mirror, tools, &modules, epoch)?),
+    };
     Ok(Kernel {
         vmlinuz: root.join(format!("boot/vmlinuz-{release}")),
         config: root.join(format!("boot/config-{release}")),
-        modules: picked.join("image/lib/modules"),
+        modules,
+        firmware,
         early: picked.join("initramfs/lib/modules"),
         release,
         package,

@@ -22,6 +22,7 @@ pub mod digest;
 pub mod disk;
 pub mod erofs;
 pub mod finish;
+pub mod firmware;
 pub mod fixture;
 pub mod go;
 pub mod grub;

@@ -21,6 +21,8 @@ pub struct Lock {
     pub taken: String,
     /// Debian packages of root and kernel.
     pub debian: Vec<Package>,
+    /// In the checkout: those that come in the place of the cloud kernel in a release with the full one.
+    pub full: Vec<Package>,
     /// Go modules: name, version, digest.
     pub go: Vec<[String; 3]>,
     /// Crates: name, version, digest.
@@ -72,6 +74,7 @@ impl Lock {
         Ok(Self {
             taken: value.get("taken").and_then(Value::as_str).unwrap_or_default().to_owned(),
             debian: rows("debian").into_iter().filter_map(package).collect(),
+            full: rows("full").into_iter().filter_map(package).collect(),
             go: rows("go").into_iter().filter_map(|row| row.try_into().ok()).collect(),
             crates: rows("crates").into_iter().filter_map(|row| row.try_into().ok()).collect(),
         })
@@ -79,22 +82,33 @@ impl Lock {
 
     /// The file's text: a row a line, so that a change reads well.
     pub fn text(&self) -> String {
-        let packages: Vec<Vec<&String>> = self
-            .debian
-            .iter()
-            .map(|p| vec![&p.name, &p.version, &p.architecture, &p.sha256])
-            .collect();
+        let packages = |list: &[Package]| -> Vec<String> {
+            list.iter()
+                .map(|p| json!([&p.name, &p.version, &p.architecture, &p.sha256]).to_string())
+                .collect()
+        };
         let plain = |rows: &[[String; 3]]| rows.iter().map(|row| json!(row).to_string()).collect();
         let mut text = format!("{{\n  \"taken\": {}", json!(self.taken));
-        let sections: [(&str, Vec<String>); 3] = [
-            ("debian", packages.iter().map(|row| json!(row).to_string()).collect()),
+        let sections: [(&str, Vec<String>); 4] = [
+            ("debian", packages(&self.debian)),
+            ("full", packages(&self.full)),
             ("go", plain(&self.go)),
             ("crates", plain(&self.crates)),
         ];
-        for (name, rows) in sections {
+        for (name, rows) in sections.into_iter().filter(|(name, rows)| *name != "full" || !rows.is_empty()) {
             let _ = write!(text, ",\n  \"{name}\": [\n    {}\n  ]", rows.join(",\n    "));
         }
         text + "\n}\n"
+    }
+
+    /// What a release with the full kernel is recorded to be made of.
+    pub fn of_full(&self) -> Self {
+        let of_both = self.debian.iter().filter(|package| !package.name.starts_with("linux-image-"));
+        Self {
+            debian: of_both.chain(&self.full).cloned().collect(),
+            full: vec![],
+            ..self.clone()
+        }
     }
 
     /// How another lock's packages differ: `name old → new`, for people.
@@ -141,6 +155,7 @@ mod tests {
         Lock {
             taken: "1790000000".into(),
             debian: vec![package],
+            full: vec![],
             go: vec![["a.b/c".into(), "v1".into(), "h1:x".into()]],
             crates: vec![["nom".into(), "8.0.0".into(), "ff".into()]],
         }
@@ -155,6 +170,22 @@ mod tests {
             "{}",
             lock.text()
         );
+    }
+
+    #[test]
+    fn the_full_kernel_comes_in_the_place_of_the_other() {
+        let named = |name: &str| Package {
+            name: name.into(),
+            ..lock("1").debian.remove(0)
+        };
+        let mut recorded = lock("1");
+        recorded.debian.push(named("linux-image-cloud-amd64"));
+        assert!(!recorded.text().contains("full"));
+        recorded.full = vec![named("linux-image-amd64"), named("firmware-realtek")];
+        assert_eq!(Lock::parse(&recorded.text()).unwrap(), recorded);
+        let names: Vec<String> = recorded.of_full().debian.into_iter().map(|package| package.name).collect();
+        assert_eq!(names, ["bash", "linux-image-amd64", "firmware-realtek"]);
+        assert!(recorded.of_full().full.is_empty());
     }
 
     #[test]

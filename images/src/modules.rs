@@ -81,6 +81,7 @@ pub const SUBSET: &[(&str, Fate, &str)] = &[
     ("drivers/scsi/device_handler/", Keep, "multipath"),
     ("drivers/scsi/hpsa", Keep, "common RAID adapter"),
     ("drivers/scsi/hv_storvsc", Keep, "disk of a Hyper-V machine"),
+    ("drivers/scsi/isci/", Keep, "SAS ports of Intel's server boards"),
     ("drivers/scsi/iscsi", Keep, "open-iscsi"),
     ("drivers/scsi/libiscsi", Keep, "open-iscsi"),
     ("drivers/scsi/libsas/", Keep, "SAS adapters"),
@@ -159,6 +160,7 @@ pub const SUBSET: &[(&str, Fate, &str)] = &[
 
 /// Modules of the initramfs, with what depends on them: enough to find, check and mount the root, wherever it lies.
 pub const INITRAMFS: &[(&str, &str)] = &[
+    ("aacraid", "RAID adapter of servers"),
     ("ahci", "SATA disks"),
     ("ata_piix", "IDE of old boards and of QEMU's default machine"),
     ("crc32c_generic", "ext4's checksums"),
@@ -168,19 +170,28 @@ pub const INITRAMFS: &[(&str, &str)] = &[
     ("ehci_pci", "USB 2 sticks"),
     ("erofs", "the root's file system"),
     ("ext4", "the data partition"),
+    ("hpsa", "RAID adapter of servers"),
     ("hv_storvsc", "disks of Hyper-V machines"),
     ("hv_vmbus", "their bus"),
     ("i6300esb", "watchdog of virtual machines"),
+    ("hyperv_keyboard", "a keyboard for the rescue shell"),
+    ("isci", "SAS ports of Intel's server boards"),
     ("iTCO_wdt", "watchdog of Intel boards"),
     ("loop", "a root in a file"),
     ("megaraid_sas", "RAID adapter of servers"),
     ("mmc_block", "SD cards and eMMC"),
+    ("mpi3mr", "RAID adapter of servers"),
     ("mpt3sas", "SAS adapter of servers"),
+    ("mptsas", "disks of VMware machines"),
+    ("mptspi", "disks of VMware machines"),
     ("nls_ascii", "FAT names"),
     ("nls_cp437", "FAT names"),
     ("nls_utf8", "FAT names"),
     ("nvme", "NVMe disks"),
+    ("ohci_pci", "keyboards on USB 1"),
     ("overlay", "/etc, and later containers"),
+    ("rtsx_pci_sdmmc", "card readers of small PCs"),
+    ("rtsx_usb_sdmmc", "card readers of small PCs"),
     ("sd_mod", "SCSI, SATA and USB disks"),
     ("sdhci_acpi", "SD cards and eMMC of PCs"),
     ("sdhci_pci", "SD cards and eMMC of PCs"),
@@ -191,15 +202,19 @@ pub const INITRAMFS: &[(&str, &str)] = &[
     ("sr_mod", "the ISO"),
     ("isofs", "the ISO"),
     ("uas", "USB disks"),
+    ("ufshcd_pci", "UFS of small PCs"),
+    ("uhci_hcd", "keyboards on USB 1"),
     ("usb_storage", "USB sticks"),
     ("usbhid", "a keyboard for the rescue shell"),
     ("hid_generic", "a keyboard for the rescue shell"),
     ("vfat", "the ESP"),
     ("virtio_blk", "disks of virtual machines"),
+    ("virtio_console", "the guest agent's port, which the plan of the boot looks for"),
     ("virtio_mmio", "virtio of micro machines"),
     ("virtio_pci", "virtio"),
     ("virtio_rng", "entropy early"),
     ("virtio_scsi", "disks of virtual machines"),
+    ("vmd", "NVMe disks behind Intel's controller"),
     ("vmw_pvscsi", "disks of VMware machines"),
     ("wdat_wdt", "watchdog named by ACPI"),
     ("xen_blkfront", "disks of Xen machines"),
@@ -311,6 +326,7 @@ mod tests {
 
     #[test]
     fn names_and_tables() {
+        assert!(in_initramfs("kernel/drivers/pci/controller/vmd.ko.xz"));
         assert_eq!(name("kernel/drivers/usb/storage/usb-storage.ko.xz"), "usb_storage");
         assert!(in_initramfs("kernel/arch/x86/crypto/sha256-ssse3.ko.xz"));
         let prefixes: BTreeSet<&str> = SUBSET.iter().map(|row| row.0).collect();

@@ -73,6 +73,14 @@ pub fn tree(parts: &Parts<'_>) -> Result<Tree> {
         0o644,
         Body::Copy(parts.kernel.config.clone()),
     );
+    if let Some(firmware) = &parts.kernel.firmware {
+        for (to, from) in [("usr/lib/firmware", &firmware.files), ("usr/share/licenses", &firmware.licences)] {
+            for (path, node) in Tree::scan(from)?.0 {
+                let mode = if node.body == Body::Folder { 0o755 } else { 0o644 };
+                tree.put(&format!("{to}/{path}"), mode, node.body);
+            }
+        }
+    }
     for (_, program, path) in rust::PROGRAMS {
         tree.put(path, 0o755, Body::Copy(named(parts.rust, program)?));
     }
@@ -191,6 +199,7 @@ fn sizes(tree: &Tree) -> Vec<(String, u64)> {
         ("CNI plugins", &["usr/libexec/cni"]),
         ("container images", &["usr/share/skerry/images"]),
         ("kernel modules", &["usr/lib/modules"]),
+        ("firmware", &["usr/lib/firmware"]),
         ("our own programs", &["usr/lib/skerry", "usr/bin/skerry"]),
     ];
     let mut sizes: Vec<(String, u64)> = parts

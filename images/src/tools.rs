@@ -44,6 +44,7 @@ impl Root {
             kind: "tools",
             packages: &packages,
             variant: Variant::Installed,
+            with_firmware: false,
             epoch: "",
         };
         Ok(Self(debian::unpack(cache, mirror, &request)?.join("root")))

@@ -1,7 +1,7 @@
 //! The units of one boot: what runs, and what waits for what.
 
 use crate::authorized;
-use crate::facts::Facts;
+use crate::facts::{Facts, GUEST_PORT};
 use skerry_config::types::Config;
 use skerry_control::unit::{Kind, Ready, Scope, Unit};
 use std::time::Duration;
@@ -19,6 +19,7 @@ pub const INSTALL: &str = "install";
 pub fn units(config: &Config, facts: &Facts, distribution: &skerry_distribution::Plan) -> Vec<Unit> {
     let mut units = settings(config);
     units.extend(services(config));
+    units.extend(facts.guest_port.then(guest_agent));
     if facts.mode == INSTALL {
         units.extend(installation(config, facts));
         units.extend(owners_last_words(config));
@@ -156,6 +157,13 @@ fn services(config: &Config) -> Vec<Unit> {
         });
     }
     units
+}
+
+/// What the host of a virtual machine asks for addresses, a clean shutdown and quiet disks. Its port's link is udevd's, and may come later.
+fn guest_agent() -> Unit {
+    let port = format!("--path=/dev/virtio-ports/{GUEST_PORT}");
+    let argv = ["/usr/sbin/qemu-ga", "--method=virtio-serial", &port, "--retry-path"];
+    quiet(Unit::service("guest-agent", "Guest agent", &argv).after(&["apply-boot", "udevd"]))
 }
 
 /// k3OS's runtime phase: with the network, before Kubernetes.
@@ -317,6 +325,27 @@ mod tests {
             ..facts(INSTALL)
         };
         assert!(named(&units(&full(), &without_console, &distribution()), "install"));
+    }
+
+    /// Only where the host listens.
+    #[test]
+    fn a_guest_has_an_agent() {
+        let guest = Facts {
+            guest_port: true,
+            ..facts("disk")
+        };
+        let of = |facts: &Facts| {
+            units(&Config::default(), facts, &distribution())
+                .into_iter()
+                .find(|u| u.name == "guest-agent")
+        };
+        assert_eq!(of(&facts("disk")), None);
+        let agent = of(&guest).unwrap();
+        assert!(
+            agent.quiet && agent.argv.iter().any(|a| a.ends_with("/org.qemu.guest_agent.0")),
+            "{agent:?}"
+        );
+        assert_eq!(circle(&units(&Config::default(), &guest, &distribution())), Vec::<String>::new());
     }
 
     #[test]

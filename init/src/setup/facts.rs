@@ -9,6 +9,9 @@ pub const PATH: &str = "/run/skerry/facts.json";
 /// The node name that was pinned at first start.
 pub const NODE_NAME: &str = "/var/lib/skerry/node-name";
 
+/// The port by which the host of a virtual machine speaks to its guest agent.
+pub const GUEST_PORT: &str = "org.qemu.guest_agent.0";
+
 /// The machine, as far as a plan needs it. `skerry_distribution::Facts` reads the same file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -25,6 +28,8 @@ pub struct Facts {
     pub plan: String,
     /// Terminals that a person may sit at, `ttyS0`, in the order of the kernel's command line.
     pub consoles: Vec<String>,
+    /// Whether the host of this virtual machine offers a port for a guest agent.
+    pub guest_port: bool,
     /// Whether somebody could log in with the last good configuration.
     pub last_good_login: bool,
     /// What is wrong with the configuration, counted.
@@ -142,6 +147,14 @@ pub fn nics(root: &Root) -> Vec<Nic> {
         .collect()
 }
 
+/// Whether there is a port for a guest agent: its driver came in stage 1.
+pub fn has_guest_port(root: &Root) -> bool {
+    const PORTS: &str = "/sys/class/virtio-ports";
+    let ports = std::fs::read_dir(root.at(PORTS)).into_iter().flatten().flatten();
+    let name = |port: std::fs::DirEntry| root.word(&format!("{PORTS}/{}/name", port.file_name().to_string_lossy()));
+    ports.filter_map(name).any(|name| name == GUEST_PORT)
+}
+
 /// The name of a machine that was given none: it stays the same as long as its first interface does.
 pub fn default_hostname(mac: Option<&str>) -> String {
     let digits: String = mac.unwrap_or_default().chars().filter(char::is_ascii_hexdigit).collect();
@@ -189,6 +202,20 @@ pub fn consoles(cmdline: &str, active: &str, exists: impl Fn(&str) -> bool) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::scratch;
+
+    #[test]
+    fn a_port_for_the_guest_agent() {
+        let root = scratch("guest-port");
+        assert!(!has_guest_port(&root));
+        root.write("/sys/class/virtio-ports/vport1p1/name", "com.redhat.spice.0\n", 0o644)
+            .unwrap();
+        root.dir("/sys/class/virtio-ports/vport1p2", 0o755).unwrap();
+        assert!(!has_guest_port(&root));
+        root.write("/sys/class/virtio-ports/vport2p1/name", "org.qemu.guest_agent.0\n", 0o644)
+            .unwrap();
+        assert!(has_guest_port(&root));
+    }
 
     #[test]
     fn names_come_from_the_first_interface() {

@@ -69,6 +69,7 @@ pub fn look(root: &Root, is_forced: bool) -> Looked {
         mac: identity.macs.first().cloned(),
         mode,
         consoles: facts::consoles(&cmdline, &active, |name| root.at(format!("/dev/{name}")).exists()),
+        guest_port: facts::has_guest_port(root),
         release: Release::read(root),
         ..Facts::default()
     };

@@ -289,6 +289,10 @@ impl Runner {
         self.say(case.name, case.what);
         let started = Instant::now();
         let checks = cases::run(case, bench);
+        if let (Some(why), true) = (&checks.skipped, checks.failed.is_empty()) {
+            self.say(case.name, &format!("SKIPPED: {why}"));
+            return Tally::skipped(1);
+        }
         let took = format!("{:.0} s (expected {})", started.elapsed().as_secs_f32(), case.seconds);
         if checks.failed.is_empty() {
             self.say(case.name, &format!("ok: {} assertions in {took}", checks.held));

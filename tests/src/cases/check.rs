@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Checks {
     /// How many held.
     pub held: usize,
+    /// Why it could not be run at all.
+    pub skipped: Option<String>,
     /// What did not hold, and what was seen instead.
     pub failed: Vec<String>,
 }

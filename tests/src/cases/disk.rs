@@ -150,12 +150,17 @@ pub fn data_damaged(bench: &Bench, checks: &mut Checks) -> Result<()> {
 }
 
 /// A card with the image of the release on it, and this `config.yaml`.
-#[allow(clippy::disallowed_methods, reason = "a temporary file of a test")]
 pub(super) fn flashed(bench: &Bench, name: &str, config: &str) -> Result<PathBuf> {
+    flashed_with(bench, &bench.lab.release.dir, name, config)
+}
+
+/// The same with another release.
+#[allow(clippy::disallowed_methods, reason = "a temporary file of a test")]
+pub(super) fn flashed_with(bench: &Bench, release: &Path, name: &str, config: &str) -> Result<PathBuf> {
     let folder = bench.lab.folder(name)?;
     let (disk, file) = (folder.join("disk.img"), folder.join("config.yaml"));
     let text = |path: &Path| path.display().to_string();
-    crate::machine::release::images(&["disk", "--release", &text(&bench.lab.release.dir), "--out", &text(&disk), "--raw"])?;
+    crate::machine::release::images(&["disk", "--release", &text(release), "--out", &text(&disk), "--raw"])?;
     let card = OpenOptions::new().read(true).write(true).open(&disk);
     let card = card.with_context(|| format!("opening {}", disk.display()))?;
     let read = |at: u64, into: &mut [u8]| std::os::unix::fs::FileExt::read_exact_at(&card, into, at);

@@ -1,6 +1,7 @@
 //! The machine tests: one table, each row a function over a [`Lab`] that asserts many things of few boots.
 
 mod broken;
+mod buses;
 pub mod check;
 mod disk;
 mod disks;
@@ -16,10 +17,10 @@ mod slots;
 pub mod start;
 mod upgrade;
 
-use crate::machine::{Lab, Machine};
+use crate::machine::{Lab, Machine, release};
 use anyhow::Result;
 use check::Checks;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -190,6 +191,84 @@ pub const TABLE: &[Case] = &[
         "skerry upgrade moves to a signed release and refuses a damaged one; support, reset and rescue",
         upgrade::upgrade,
     ),
+    unproven(
+        "guest-agent",
+        45,
+        "the host of a virtual machine asks its guest agent for addresses, and for a clean end",
+        buses::guest_agent,
+    ),
+    unproven(
+        "full-virtio-bios",
+        60,
+        "BIOS boots the image with the full kernel from a virtual disk to a login",
+        buses::virtio_bios,
+    ),
+    unproven(
+        "full-virtio-uefi",
+        60,
+        "UEFI boots the image with the full kernel from a virtual disk to a login",
+        buses::virtio_uefi,
+    ),
+    unproven(
+        "full-sata-bios",
+        60,
+        "BIOS boots the image with the full kernel from a SATA disk to a login",
+        buses::sata_bios,
+    ),
+    unproven(
+        "full-sata-uefi",
+        60,
+        "UEFI boots the image with the full kernel from a SATA disk to a login",
+        buses::sata_uefi,
+    ),
+    unproven(
+        "full-nvme-bios",
+        60,
+        "BIOS boots the image with the full kernel from an NVMe disk to a login",
+        buses::nvme_bios,
+    ),
+    unproven(
+        "full-nvme-uefi",
+        60,
+        "UEFI boots the image with the full kernel from an NVMe disk to a login",
+        buses::nvme_uefi,
+    ),
+    unproven(
+        "full-usb-bios",
+        70,
+        "BIOS boots the image with the full kernel from a USB stick to a login",
+        buses::usb_bios,
+    ),
+    unproven(
+        "full-usb-uefi",
+        70,
+        "UEFI boots the image with the full kernel from a USB stick to a login",
+        buses::usb_uefi,
+    ),
+    unproven(
+        "full-uas-bios",
+        70,
+        "BIOS boots the image with the full kernel from a USB disk that speaks UAS to a login",
+        buses::uas_bios,
+    ),
+    unproven(
+        "full-uas-uefi",
+        70,
+        "UEFI boots the image with the full kernel from a USB disk that speaks UAS to a login",
+        buses::uas_uefi,
+    ),
+    unproven(
+        "full-sd-bios",
+        70,
+        "BIOS boots the image with the full kernel from an SD card to a login",
+        buses::sd_bios,
+    ),
+    unproven(
+        "full-sd-uefi",
+        70,
+        "UEFI boots the image with the full kernel from an SD card to a login",
+        buses::sd_uefi,
+    ),
     always(
         "slots",
         330,
@@ -321,6 +400,8 @@ pub struct Bench {
     pub hello: PathBuf,
     /// The data disk of a node that was Ready and then lost its power.
     ready: OnceLock<PathBuf>,
+    /// The release with the full kernel, or why there is none.
+    full: OnceLock<Result<PathBuf, String>>,
 }
 
 impl Bench {
@@ -331,7 +412,18 @@ impl Bench {
             fake,
             hello,
             ready: OnceLock::new(),
+            full: OnceLock::new(),
         }
+    }
+}
+
+impl Bench {
+    /// The folder of the release with the full kernel, or why there is none; made once if `SKERRY_FULL` names none.
+    fn full(&self) -> Result<&Path, String> {
+        let made = self
+            .full
+            .get_or_init(|| release::full(&self.lab.release).map_err(|e| format!("{e:#}")));
+        made.as_deref().map_err(Clone::clone)
     }
 }
 

@@ -24,7 +24,7 @@ use serde_json::json;
 use serial::{Found, Serial};
 use ssh::{Key, Output, Ssh};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
@@ -60,6 +60,41 @@ impl Firmware {
             "bios" => Some(Self::Bios),
             "uefi" => Some(Self::Uefi),
             _ => None,
+        }
+    }
+}
+
+/// What a disk that firmware boots hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// virtio, as in most clouds.
+    Virtio,
+    /// SATA, by AHCI.
+    Sata,
+    /// `NVMe`.
+    Nvme,
+    /// USB 3, as a stick.
+    Usb,
+    /// USB 3, as a disk in a case that speaks UAS.
+    Uas,
+    /// An SD card in a reader on PCI.
+    Sd,
+}
+
+impl Bus {
+    /// QEMU's devices for it; the last of them is the disk.
+    fn devices(self) -> &'static [&'static str] {
+        match self {
+            Self::Virtio => &["virtio-blk-pci,bootindex=0"],
+            Self::Sata => &["ich9-ahci,id=sata", "ide-hd,bus=sata.0,bootindex=0"],
+            Self::Nvme => &["nvme,serial=skerry,bootindex=0"],
+            Self::Usb => &[
+                "qemu-xhci,id=usb",
+                "usb-kbd,bus=usb.0",
+                "usb-storage,bus=usb.0,removable=on,bootindex=0",
+            ],
+            Self::Uas => &["qemu-xhci,id=usb", "usb-uas,bus=usb.0,id=case", "scsi-hd,bus=case.0,bootindex=0"],
+            Self::Sd => &["sdhci-pci", "sd-card"],
         }
     }
 }
@@ -110,8 +145,14 @@ pub struct Request {
     pub more_disks: Vec<PathBuf>,
     /// A disk that firmware boots, in the place of kernel, initramfs, root and data.
     pub disk: Option<(Firmware, PathBuf)>,
+    /// What that disk hangs on.
+    pub bus: Bus,
     /// An ISO that firmware boots before anything else, in the place of kernel, initramfs and root. A `disk` may be there too.
     pub iso: Option<(Firmware, Drive, PathBuf)>,
+    /// The network card: the name of a PCI device of QEMU.
+    pub nic: &'static str,
+    /// A port for the guest agent: see [`Machine::agent`].
+    pub agent: bool,
     /// More words for the kernel command line.
     pub words: Vec<String>,
     /// The hardware clock, `2027-09-17T10:00:00`; none: now.
@@ -137,7 +178,10 @@ impl Request {
             data_is_read_only: false,
             more_disks: vec![],
             disk: None,
+            bus: Bus::Virtio,
             iso: None,
+            nic: "virtio-net-pci",
+            agent: false,
             words: vec![],
             clock: None,
             network: "10.0.2".to_owned(),
@@ -161,6 +205,7 @@ pub struct Machine {
     /// Its API server's port on 127.0.0.1.
     pub api_port: u16,
     keyboard: UnixStream,
+    agent: PathBuf,
     child: Arc<Mutex<Child>>,
     scratch: PathBuf,
     ssh: Option<Ssh>,
@@ -235,6 +280,7 @@ impl Lab {
             ssh_port,
             api_port,
             keyboard,
+            agent: agent(&self.scratch, &request.name),
             child,
             scratch: self.scratch.clone(),
             ssh: None,
@@ -278,7 +324,13 @@ impl Lab {
         command.arg("-netdev").arg(format!(
             "user,id=net,net={net}.0/24,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:0-:6443"
         ));
-        command.arg("-device").arg(format!("virtio-net-pci,netdev=net,mac={MAC},romfile="));
+        command.arg("-device").arg(format!("{},netdev=net,mac={MAC},romfile=", request.nic));
+        if request.agent {
+            let path = agent(&self.scratch, &request.name).display().to_string().replace(',', ",,");
+            let port = "virtserialport,chardev=agent,name=org.qemu.guest_agent.0";
+            command.args(["-chardev", &format!("socket,id=agent,server=on,wait=off,path={path}")]);
+            command.args(["-device", "virtio-serial-pci", "-device", port]);
+        }
         if let Some(clock) = &request.clock {
             command.args(["-rtc", &format!("base={clock}")]);
         }
@@ -295,7 +347,11 @@ impl Lab {
                 command.args(self.medium(*kind, iso));
             }
             if let Some((_, disk)) = &request.disk {
-                command.args(drive("disk", disk, false));
+                command.args(drive("disk", disk, false).get(..2).unwrap_or_default());
+                if let Some((device, before)) = request.bus.devices().split_last() {
+                    before.iter().for_each(|device| _ = command.args(["-device", device]));
+                    command.arg("-device").arg(format!("{device},drive=disk"));
+                }
             }
             if let Some(data) = &request.data {
                 command.args(drive("data", data, request.data_is_read_only));
@@ -432,6 +488,18 @@ impl Machine {
         self.keyboard.try_clone().context("copying the console line")
     }
 
+    /// Asks the guest agent; none is there before the machine's services are up. `guest-shutdown` is answered by nothing.
+    pub fn agent(&self, order: &str, within: Duration) -> Result<String> {
+        let doing = || format!("asking the guest agent for {order}");
+        let mut line = UnixStream::connect(&self.agent).with_context(doing)?;
+        line.set_read_timeout(Some(patient(within))).with_context(doing)?;
+        line.write_all(format!("{}\n", json!({ "execute": order })).as_bytes())
+            .with_context(doing)?;
+        let mut answer = String::new();
+        BufReader::new(line).read_line(&mut answer).with_context(doing)?;
+        Ok(answer)
+    }
+
     /// Presses the power button.
     pub fn power_button(&mut self) -> Result<()> {
         self.qmp.run("system_powerdown", &json!({})).map(drop)
@@ -493,6 +561,11 @@ impl Drop for Machine {
         self.cut();
         let _ = self.over.send(()); // its time keeper may have ended
     }
+}
+
+/// Where the guest agent's port of a machine leads: in the temporary folder, for the name of a socket must be short.
+fn agent(scratch: &Path, name: &str) -> PathBuf {
+    scratch.join(format!("{name}.agent"))
 }
 
 fn first_line(script: &str) -> &str {

@@ -118,6 +118,25 @@ pub fn images(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
+/// The release with the full kernel: the folder that `SKERRY_FULL` names, the one under test if it has that kernel, else one that is
+/// made now.
+pub fn full(tested: &Release) -> Result<PathBuf> {
+    let has_full_kernel = |release: &Release| release.value(&["kernel"]).is_some_and(|kernel| !kernel.contains("cloud"));
+    if let Some(named) = env::var_os("SKERRY_FULL").map(PathBuf::from) {
+        let release = Release::read_from(&named)?;
+        if !has_full_kernel(&release) {
+            bail!("reading {} (SKERRY_FULL): its kernel is not the full one", named.display());
+        }
+        return Ok(named);
+    }
+    if has_full_kernel(tested) {
+        return Ok(tested.dir.clone());
+    }
+    let out = target().join("full");
+    images(&["image", "--kernel", "full", "--out", &out.display().to_string()])?;
+    Ok(out)
+}
+
 /// The OCI archive with the test image `skerry.local/hello:1`, made if it is not there.
 pub fn hello() -> Result<PathBuf> {
     if let Some(path) = env::var_os("SKERRY_HELLO") {
