@@ -2,6 +2,7 @@
 
 mod broken;
 pub mod check;
+mod cuts;
 mod disk;
 mod disks;
 mod faults;
@@ -150,6 +151,18 @@ pub const TABLE: &[Case] = &[
         400,
         "candidates that panic, restart, hang, lose their root or their network are left by themselves",
         slots::faults,
+    ),
+    unproven(
+        "cuts",
+        420,
+        "40 power cuts of growth, upgrade, mark-good, rollback and reinstallation: the model's slot boots to its verified root",
+        cuts::few,
+    ),
+    unproven(
+        "cuts-many",
+        1700,
+        "the same with up to 40 cuts of each",
+        cuts::many,
     ),
     unproven(
         "stick",

@@ -110,6 +110,8 @@ pub struct Request {
     pub more_disks: Vec<PathBuf>,
     /// A disk that firmware boots, in the place of kernel, initramfs, root and data.
     pub disk: Option<(Firmware, PathBuf)>,
+    /// What the machine writes onto `disk` stays there when it ends.
+    pub disk_is_kept: bool,
     /// An ISO that firmware boots before anything else, in the place of kernel, initramfs and root. A `disk` may be there too.
     pub iso: Option<(Firmware, Drive, PathBuf)>,
     /// More words for the kernel command line.
@@ -137,6 +139,7 @@ impl Request {
             data_is_read_only: false,
             more_disks: vec![],
             disk: None,
+            disk_is_kept: true,
             iso: None,
             words: vec![],
             clock: None,
@@ -295,7 +298,11 @@ impl Lab {
                 command.args(self.medium(*kind, iso));
             }
             if let Some((_, disk)) = &request.disk {
-                command.args(drive("disk", disk, false));
+                let mut words = drive("disk", disk, false);
+                if let (false, Some(words)) = (request.disk_is_kept, words.get_mut(1)) {
+                    words.push_str(",snapshot=on");
+                }
+                command.args(words);
             }
             if let Some(data) = &request.data {
                 command.args(drive("data", data, request.data_is_read_only));
