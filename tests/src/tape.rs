@@ -142,7 +142,9 @@ pub fn interesting(events: &[Event]) -> Vec<Cut> {
         what: "before the first write".to_owned(),
     }];
     let mut from = 0;
-    let ends = (0..events.len()).filter(|n| events.get(*n) == Some(&Event::Flush)).chain([events.len()]);
+    let ends = (0..events.len())
+        .filter(|n| events.get(*n) == Some(&Event::Flush))
+        .chain([events.len()]);
     for (group, end) in ends.enumerate() {
         let here: Vec<usize> = writes.iter().copied().filter(|n| (from..end).contains(n)).collect();
         let mut add = |kept: &[usize], torn: Option<(usize, usize)>, what: &str| {
@@ -160,7 +162,11 @@ pub fn interesting(events: &[Event]) -> Vec<Cut> {
         }
         if let Some((last, before)) = here.split_last() {
             if let Some(Event::Write { new, .. }) = events.get(*last) {
-                let half = if new.len() <= 512 { new.len() / 2 } else { new.len() / 2 / 512 * 512 };
+                let half = if new.len() <= 512 {
+                    new.len() / 2
+                } else {
+                    new.len() / 2 / 512 * 512
+                };
                 add(before, Some((*last, half)), "the last one torn");
             }
             add(&here, None, "all of them");
@@ -228,7 +234,12 @@ mod tests {
             torn: None,
             what: String::new(),
         };
-        let few = |all, most| thin((0..all).map(cut).collect(), most).iter().map(|c| c.flushed).collect::<Vec<_>>();
+        let few = |all, most| {
+            thin((0..all).map(cut).collect(), most)
+                .iter()
+                .map(|c| c.flushed)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(few(3, 5), [0, 1, 2]);
         assert_eq!(few(10, 4), [0, 3, 6, 9]);
     }

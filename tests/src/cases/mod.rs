@@ -3,6 +3,7 @@
 mod broken;
 pub mod check;
 mod cuts;
+mod cuts_real;
 mod disk;
 mod disks;
 mod faults;
@@ -158,11 +159,12 @@ pub const TABLE: &[Case] = &[
         "40 power cuts of growth, upgrade, mark-good, rollback and reinstallation: the model's slot boots to its verified root",
         cuts::few,
     ),
+    unproven("cuts-many", 1700, "the same with up to 40 cuts of each", cuts::many),
     unproven(
-        "cuts-many",
-        1700,
-        "the same with up to 40 cuts of each",
-        cuts::many,
+        "cuts-real",
+        4000,
+        "QEMU killed at 60 random times of first boots and upgrades: always a login, of the old system or the new (N=, SEED=)",
+        cuts_real::random,
     ),
     unproven(
         "stick",
