@@ -7,6 +7,7 @@
 //! * [`cases`]: the table of machine tests, each a function over a [`machine::Lab`].
 //! * [`suite`]: the tiers of `make test`, and how their results are counted.
 //! * [`node`]: one node with one pod, from power-on to the pod's log.
+//! * [`tape`]: a disk that remembers its writes, to be cut at any of them.
 //! * [`bench`]: the figures of `make bench`.
 //!
 //! Invariants: nothing sleeps where it can wait for an event; every machine has a time limit and dies with whoever started it; what a
@@ -17,3 +18,4 @@ pub mod cases;
 pub mod machine;
 pub mod node;
 pub mod suite;
+pub mod tape;

@@ -3,6 +3,8 @@
 mod broken;
 mod buses;
 pub mod check;
+mod cuts;
+mod cuts_real;
 mod disk;
 mod disks;
 mod faults;
@@ -280,6 +282,19 @@ pub const TABLE: &[Case] = &[
         400,
         "candidates that panic, restart, hang, lose their root or their network are left by themselves",
         slots::faults,
+    ),
+    unproven(
+        "cuts",
+        420,
+        "40 power cuts of growth, upgrade, mark-good, rollback and reinstallation: the model's slot boots to its verified root",
+        cuts::few,
+    ),
+    unproven("cuts-many", 1700, "the same with up to 40 cuts of each", cuts::many),
+    unproven(
+        "cuts-real",
+        4000,
+        "QEMU killed at 60 random times of first boots and upgrades: always a login, of the old system or the new (N=, SEED=)",
+        cuts_real::random,
     ),
     unproven(
         "stick",

@@ -147,6 +147,8 @@ pub struct Request {
     pub disk: Option<(Firmware, PathBuf)>,
     /// What that disk hangs on.
     pub bus: Bus,
+    /// What the machine writes onto `disk` stays there when it ends.
+    pub disk_is_kept: bool,
     /// An ISO that firmware boots before anything else, in the place of kernel, initramfs and root. A `disk` may be there too.
     pub iso: Option<(Firmware, Drive, PathBuf)>,
     /// The network card: the name of a PCI device of QEMU.
@@ -179,6 +181,7 @@ impl Request {
             more_disks: vec![],
             disk: None,
             bus: Bus::Virtio,
+            disk_is_kept: true,
             iso: None,
             nic: "virtio-net-pci",
             agent: false,
@@ -347,7 +350,11 @@ impl Lab {
                 command.args(self.medium(*kind, iso));
             }
             if let Some((_, disk)) = &request.disk {
-                command.args(drive("disk", disk, false).get(..2).unwrap_or_default());
+                let mut words = drive("disk", disk, false);
+                if let (false, Some(word)) = (request.disk_is_kept, words.get_mut(1)) {
+                    word.push_str(",snapshot=on");
+                }
+                command.args(words.get(..2).unwrap_or_default());
                 if let Some((device, before)) = request.bus.devices().split_last() {
                     before.iter().for_each(|device| _ = command.args(["-device", device]));
                     command.arg("-device").arg(format!("{device},drive=disk"));
