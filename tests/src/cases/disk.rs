@@ -73,7 +73,7 @@ fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware
 
 /// A card with the image of the release on it, and this `config.yaml`.
 #[allow(clippy::disallowed_methods, reason = "a temporary file of a test")]
-pub(super) fn flashed(bench: &Bench, name: &str, config: &str) -> Result<PathBuf> {
+pub(crate) fn flashed(bench: &Bench, name: &str, config: &str) -> Result<PathBuf> {
     let folder = bench.lab.folder(name)?;
     let (disk, file) = (folder.join("disk.img"), folder.join("config.yaml"));
     let text = |path: &Path| path.display().to_string();

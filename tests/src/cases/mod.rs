@@ -2,7 +2,7 @@
 
 mod broken;
 pub mod check;
-mod disk;
+pub(crate) mod disk;
 mod disks;
 mod faults;
 pub mod grub;
