@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "printing is this program's job")]
 
+mod bootloader;
 mod config;
 mod flash;
 mod install;
@@ -88,6 +89,9 @@ enum Command {
     /// version, the room, and every part of the release. Power may go at any
     /// instant; run it again then.
     Upgrade(upgrade::Args),
+    /// Which GRUB boots the disk, and a newer one onto it
+    #[command(subcommand)]
+    Bootloader(bootloader::Command),
     /// Forget everything this machine has kept, at the next restart
     Reset(reset::Args),
     /// One archive with logs, states and configuration, secrets removed
@@ -146,6 +150,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Install(args) => install::run(&args),
         Command::Flash(args) => flash::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
+        Command::Bootloader(command) => bootloader::run(&command),
         Command::Reset(args) => reset::run(&args),
         Command::Support(args) => support::run(&args),
         Command::Reboot => machine::order(&Request::Reboot),

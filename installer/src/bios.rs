@@ -5,7 +5,7 @@
 use skerry_sys::gpt::SECTOR;
 
 /// The part of sector 0 that is code.
-const CODE: usize = 0x1B8;
+pub(crate) const CODE: usize = 0x1B8;
 /// `GRUB_BOOT_MACHINE_KERNEL_SECTOR`: where the code finds the core image's first sector.
 const KERNEL_SECTOR: usize = 0x5C;
 /// `GRUB_BOOT_MACHINE_BOOT_DRIVE`: 0xFF is the drive that the BIOS booted.
@@ -92,6 +92,21 @@ pub fn sector_0(code: Option<(&[u8], u64)>, sectors: u64) -> Result<Vec<u8>, Wro
     Ok(sector)
 }
 
+/// Where sector 0 finds the core image, in bytes.
+pub fn core_at(sector_0: &[u8]) -> Option<u64> {
+    let sector = sector_0.get(KERNEL_SECTOR..KERNEL_SECTOR + 8)?.try_into().ok()?;
+    u64::from_le_bytes(sector).checked_mul(SECTOR)
+}
+
+/// How long the core image at `at` is, in bytes, by the list in its first sector; none if it is not one of [`core`]'s.
+pub fn core_bytes(first: &[u8], at: u64) -> Option<u64> {
+    let list = first.get(BLOCK_LIST..BLOCK_LIST + 12)?;
+    let rest = u64::from_le_bytes(list.get(..8)?.try_into().ok()?);
+    let length = u16::from_le_bytes(list.get(8..10)?.try_into().ok()?);
+    let segment = u16::from_le_bytes(list.get(10..)?.try_into().ok()?);
+    (rest == at / SECTOR + 1 && length > 0 && segment == SEGMENT).then(|| (u64::from(length) + 1) * SECTOR)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,12 +124,15 @@ mod tests {
         assert_eq!(made.len(), 4 * 512);
         assert_eq!(made[BLOCK_LIST..512], [0x01, 0x08, 0, 0, 0, 0, 0, 0, 3, 0, 0x20, 8]);
         assert_eq!(made[..BLOCK_LIST], image(4)[..BLOCK_LIST]);
+        assert_eq!((core_bytes(&made, 1 << 20), core_bytes(&made, 2 << 20)), (Some(2048), None));
+        assert_eq!(core_bytes(&made[..500], 1 << 20), None);
     }
 
     #[test]
     fn sector_0_has_code_and_protects() {
         let made = sector_0(Some((&[0xCC; 512], 1 << 20)), 1 << 23).unwrap();
         assert_eq!(made[KERNEL_SECTOR..KERNEL_SECTOR + 8], [0, 8, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(core_at(&made), Some(1 << 20));
         assert_eq!(
             (made[BOOT_DRIVE], &made[DRIVE_CHECK..DRIVE_CHECK + 2]),
             (0xFF, [0x90; 2].as_slice())

@@ -6,6 +6,7 @@
 
 pub mod add;
 mod dir;
+pub mod replace;
 
 use crate::content::{Content, Extent};
 use dir::Entry;

@@ -14,6 +14,7 @@
 pub mod bios;
 pub mod bmap;
 pub mod boot_slot;
+pub mod bootloader;
 pub mod choose;
 pub mod content;
 pub mod device;

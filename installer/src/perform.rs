@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// How a plan is done.
 #[derive(Debug, Clone)]
@@ -75,6 +76,12 @@ pub struct Progress<'a> {
 pub struct Report {
     /// Bytes written.
     pub written: u64,
+    /// How long it took to check what goes in.
+    pub checking: Duration,
+    /// To write it, flushes included.
+    pub writing: Duration,
+    /// To read it back.
+    pub reading_back: Duration,
 }
 
 /// Does a plan. An error before the first write leaves the device as it was; the message says so.
@@ -103,21 +110,31 @@ pub fn perform(plan: &Plan, device: &mut dyn Device, options: &Options, tell: &m
         total: total(plan, &made, options),
         at: None,
     };
+    let began = Instant::now();
     if options.check_first {
         for (number, step) in plan.steps.iter().enumerate() {
             work.at = Some((Phase::Check, number, step));
             work.check(step).context(untouched)?;
         }
     }
-    let mut report = Report { written: 0 };
+    let mut report = Report {
+        written: 0,
+        checking: began.elapsed(),
+        writing: Duration::ZERO,
+        reading_back: Duration::ZERO,
+    };
     for (number, (step, made)) in plan.steps.iter().zip(&made).enumerate() {
         let doing = || format!("step {} of {}: {step}", number + 1, plan.steps.len());
         work.at = Some((Phase::Write, number, step));
+        let began = Instant::now();
         report.written += work.write(step, made.as_ref(), device).with_context(doing)?;
+        report.writing += began.elapsed();
         if options.read_back {
             work.at = Some((Phase::ReadBack, number, step));
             device.forget().with_context(doing)?;
+            let began = Instant::now();
             work.read_back(step, made.as_ref(), device).with_context(doing)?;
+            report.reading_back += began.elapsed();
         }
     }
     Ok(report)

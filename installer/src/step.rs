@@ -1,6 +1,6 @@
 //! What is done to a disk, as data: each step with every byte that it writes, so that plans can be shown, tested and cut anywhere.
 
-use crate::content::{Content, Extent};
+use crate::content::{Content, Digest, Extent};
 use crate::layout::{Part, Place};
 use serde::Serialize;
 use skerry_sys::gpt::{Partition, SECTOR, Table};
@@ -59,6 +59,36 @@ pub enum Step {
     EmbedBios {
         /// It.
         core: Extent,
+    },
+    /// From now on a BIOS loads the other core image: the code and the pointer in sector 0, which keeps its partitions.
+    SwitchBios {
+        /// It.
+        #[serde(skip)]
+        sector: Extent,
+    },
+    /// A file that is there gets other bytes, which one sector of its folder names.
+    ReplaceFile {
+        /// Where.
+        on: Part,
+        /// Its path.
+        path: String,
+        /// What it holds then.
+        bytes: u64,
+        /// Its SHA-256 then.
+        sha256: Digest,
+        /// What is written between two flushes: the bytes, their chain, the folder's sector.
+        #[serde(skip)]
+        groups: Vec<Vec<Extent>>,
+    },
+    /// The room of what a file held before becomes free.
+    FreeRoom {
+        /// Where.
+        on: Part,
+        /// Whose.
+        path: String,
+        /// Sectors of the tables.
+        #[serde(skip)]
+        groups: Vec<Vec<Extent>>,
     },
     /// An ext4 file system, made by mke2fs when the plan is performed.
     MakeExt4 {
@@ -172,8 +202,10 @@ impl Step {
             Self::EmbedBios { core } => vec![vec![core]],
             Self::MakeExt4 { .. } => vec![],
             Self::WriteTable { copies, .. } => copies.iter().map(|copy| copy.iter().collect()).collect(),
-            Self::ChangeTable { groups, .. } => groups.iter().map(|group| group.iter().collect()).collect(),
-            Self::MakeBootable { sector, .. } => vec![vec![sector]],
+            Self::ChangeTable { groups, .. } | Self::ReplaceFile { groups, .. } | Self::FreeRoom { groups, .. } => {
+                groups.iter().map(|group| group.iter().collect()).collect()
+            }
+            Self::MakeBootable { sector, .. } | Self::SwitchBios { sector } => vec![vec![sector]],
         }
     }
 
@@ -218,6 +250,13 @@ impl fmt::Display for Step {
             Self::WriteBootState { good, .. } => write!(f, "write the boot state: slot {good} is good"),
             Self::SetBootState { says, .. } => write!(f, "change the boot state: {says}"),
             Self::EmbedBios { core } => write!(f, "write GRUB's core image ({}) to bios", Size(core.content.bytes())),
+            Self::SwitchBios { .. } => f.write_str("let sector 0 load that core image: one sector"),
+            Self::ReplaceFile { on, path, bytes, .. } => write!(
+                f,
+                "write {path} ({}) beside the old one on {on}, then name it: one sector",
+                Size(*bytes)
+            ),
+            Self::FreeRoom { on, path, .. } => write!(f, "free the room of the old {path} on {on}"),
             Self::MakeExt4 { to, ext4, .. } => write!(f, "make an ext4 file system {} of {} on {to}", ext4.label, Size(ext4.bytes)),
             Self::WriteTable { partitions, .. } => {
                 write!(f, "write the partition table, its backup first:")?;

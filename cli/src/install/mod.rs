@@ -124,12 +124,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let document = json!({
             "onto": job.path, "disk": job.disk, "version": job.plan.version, "written": report.written,
             "seconds": began.elapsed().as_secs(), "kept_data": job.keeps_data, "read_back": true,
+            "milliseconds": {
+                "checking": millis(report.checking), "writing": millis(report.writing), "reading_back": millis(report.reading_back),
+            },
         });
         println!("{document:#}");
     } else {
         eprintln!("{}", last_words(&job));
     }
     end(wish.end)
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Args {

@@ -11,24 +11,24 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// Clusters of a file system that is there.
 #[derive(Debug)]
-struct Volume {
-    kind: Kind,
+pub(super) struct Volume {
+    pub(super) kind: Kind,
     /// Where the partition begins, in bytes.
-    at: u64,
-    cluster_bytes: u64,
+    pub(super) at: u64,
+    pub(super) cluster_bytes: u64,
     /// Where the first table begins, from the partition's beginning, in bytes.
-    tables_at: u64,
-    table_bytes: u64,
-    tables: u64,
+    pub(super) tables_at: u64,
+    pub(super) table_bytes: u64,
+    pub(super) tables: u64,
     /// Of FAT12 and FAT16: where the root folder is, and its length.
-    root: (u64, u64),
-    root_cluster: u64,
-    data_at: u64,
-    clusters: u64,
+    pub(super) root: (u64, u64),
+    pub(super) root_cluster: u64,
+    pub(super) data_at: u64,
+    pub(super) clusters: u64,
     /// FAT32's sector with the number of free clusters.
-    info_at: Option<u64>,
+    pub(super) info_at: Option<u64>,
     /// The first table, whole.
-    table: Vec<u8>,
+    pub(super) table: Vec<u8>,
 }
 
 /// Puts a file into the root folder of the file system that begins at `at` of a device. `time` in seconds since 1970.
@@ -96,7 +96,7 @@ pub fn add(device: &mut dyn Device, at: u64, name: &str, bytes: &[u8], time: u64
 }
 
 impl Volume {
-    fn read(device: &dyn Device, at: u64) -> Result<Self> {
+    pub(super) fn read(device: &dyn Device, at: u64) -> Result<Self> {
         let mut boot = vec![0; 512];
         device.read_at(at, &mut boot).context("reading its first sector")?;
         let word = |from: usize| word(&boot, from);
@@ -140,7 +140,7 @@ impl Volume {
     }
 
     /// In bytes, on the device.
-    fn cluster_at(&self, cluster: u64) -> u64 {
+    pub(super) fn cluster_at(&self, cluster: u64) -> u64 {
         self.at + self.data_at + (cluster - 2) * self.cluster_bytes
     }
 
@@ -196,12 +196,12 @@ impl Volume {
         !self.numbers().contains(&value)
     }
 
-    fn free(&self) -> u64 {
+    pub(super) fn free(&self) -> u64 {
         self.numbers().filter(|n| self.entry(*n) == 0).count() as u64
     }
 
     /// The clusters of a chain; one that runs in a circle ends.
-    fn chain(&self, first: u64) -> Vec<u64> {
+    pub(super) fn chain(&self, first: u64) -> Vec<u64> {
         let mut found = vec![];
         let mut at = first;
         while !self.is_end(at) && (found.len() as u64) < self.clusters {
@@ -211,14 +211,14 @@ impl Volume {
         found
     }
 
-    fn release(&mut self, first: u64) {
+    pub(super) fn release(&mut self, first: u64) {
         for cluster in self.chain(first) {
             self.set(cluster, 0);
         }
     }
 
     /// Free clusters for so many bytes, chained.
-    fn take(&mut self, bytes: u64) -> Result<Vec<u64>> {
+    pub(super) fn take(&mut self, bytes: u64) -> Result<Vec<u64>> {
         let needed = usize::try_from(bytes.div_ceil(self.cluster_bytes))?;
         let taken: Vec<u64> = self.numbers().filter(|n| self.entry(*n) == 0).take(needed).collect();
         if taken.len() < needed {
@@ -231,7 +231,7 @@ impl Volume {
     }
 
     /// Where the root folder lies: places on the device and lengths.
-    fn root_places(&self) -> Result<Vec<(u64, u64)>> {
+    pub(super) fn root_places(&self) -> Result<Vec<(u64, u64)>> {
         if self.kind != Kind::Fat32 {
             return Ok(vec![(self.at + self.root.0, self.root.1)]);
         }
@@ -242,7 +242,7 @@ impl Volume {
 }
 
 const ENTRY: usize = 32;
-const DELETED: u8 = 0xE5;
+pub(super) const DELETED: u8 = 0xE5;
 
 /// Marks a file's entries as gone, by its long or its short name. Gives its first cluster.
 fn take_out(folder: &mut [u8], name: &str) -> Option<u64> {
@@ -281,13 +281,13 @@ fn take_out(folder: &mut [u8], name: &str) -> Option<u64> {
 }
 
 /// Two bytes, the lower one first.
-fn word(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
     let pair = bytes.get(at..at + 2).and_then(|b| b.try_into().ok());
     pair.map_or(0, |pair| u64::from(u16::from_le_bytes(pair)))
 }
 
 /// The part of a long name that an entry holds.
-fn long_letters(entry: &[u8]) -> String {
+pub(super) fn long_letters(entry: &[u8]) -> String {
     [1..11, 14..26, 28..32]
         .into_iter()
         .flat_map(|part| part.step_by(2))
@@ -297,7 +297,7 @@ fn long_letters(entry: &[u8]) -> String {
         .collect()
 }
 
-fn short_name(entry: &[u8]) -> String {
+pub(super) fn short_name(entry: &[u8]) -> String {
     let part = |range| String::from_utf8_lossy(entry.get(range).unwrap_or_default()).trim_end().to_owned();
     let (base, extension): (String, String) = (part(0..8), part(8..11));
     if extension.is_empty() {

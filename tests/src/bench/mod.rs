@@ -1,9 +1,40 @@
 //! The figures of `make bench`: ours beside others', from the same kernel, root and computer, in turns.
 
+pub mod disk;
+pub mod install;
 pub mod others;
 pub mod ours;
 
 use std::fmt::Write as _;
+
+/// Bytes as MiB.
+#[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
+pub fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// The parts of `make bench`, and what each measures.
+pub const PARTS: [(&str, &str); 6] = [
+    ("pid1", "PID 1 beside a static C floor and busybox init"),
+    ("config", "reading a configuration"),
+    ("install", "skerry install beside dd and RAUC"),
+    ("size", "what is downloaded"),
+    ("disk", "boots from a flashed disk"),
+    ("node", "a node up to its first pod"),
+];
+
+/// Which parts run: all, or those that `only` names, with commas between. `Err` names what is no part.
+pub fn chosen(only: Option<&str>) -> Result<Vec<&'static str>, String> {
+    let all = || PARTS.iter().map(|(name, _)| *name);
+    let Some(only) = only.filter(|only| !only.trim().is_empty()) else {
+        return Ok(all().collect());
+    };
+    let words: Vec<&str> = only.split([',', ' ']).filter(|word| !word.is_empty()).collect();
+    match words.iter().find(|word| !all().any(|name| name == **word)) {
+        Some(word) => Err((*word).to_owned()),
+        None => Ok(all().filter(|name| words.contains(name)).collect()),
+    }
+}
 
 /// The middle of some figures.
 pub fn median(values: &[f64]) -> f64 {
@@ -81,6 +112,14 @@ mod tests {
             assert!((median(&values) - middle).abs() < 1e-9, "{values:?}");
         }
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn parts_are_chosen() {
+        assert_eq!(chosen(None).unwrap().len(), PARTS.len());
+        assert_eq!(chosen(Some("")).unwrap().len(), PARTS.len());
+        assert_eq!(chosen(Some("disk,install")).unwrap(), ["install", "disk"]);
+        assert_eq!(chosen(Some("install,rauc")), Err("rauc".to_owned()));
     }
 
     #[test]

@@ -72,7 +72,7 @@ echo $one $all"#;
 
 /// When the root was mounted, in milliseconds of the kernel's clock: the last thing that is known before PID 1's program begins, a
 /// little early, so never in our favour.
-fn exec_ms(lab: &Lab, machine: &mut Machine) -> Result<f64> {
+pub(super) fn exec_ms(lab: &Lab, machine: &mut Machine) -> Result<f64> {
     let line = machine.root(lab, "dmesg | grep -m1 'erofs.*mounted'")?;
     let seconds = line
         .trim_start_matches(['[', ' '])

@@ -1,10 +1,10 @@
-//! `make bench`: our figures beside others', in one run; the table comes last.
+//! `make bench`: our figures beside others', in one run; the table comes last. `ONLY=install,disk` for some of it, `N` rounds.
 
 #![allow(clippy::print_stdout, reason = "printing figures is this program's job")]
 
 use anyhow::{Context, Result};
 use skerry_tests::bench::others::{self, Other};
-use skerry_tests::bench::{Row, median, ours, table};
+use skerry_tests::bench::{PARTS, Row, chosen, disk, install, median, ours, table};
 use skerry_tests::cases::Bench;
 use skerry_tests::machine::Lab;
 use skerry_tests::machine::release;
@@ -14,7 +14,17 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let rounds = std::env::var("N").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
     let nodes = std::env::var("NODES").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
-    match run(rounds, nodes) {
+    let parts = match chosen(std::env::var("ONLY").ok().as_deref()) {
+        Ok(parts) => parts,
+        Err(word) => {
+            eprintln!("bench: ONLY={word} is no part; these are:");
+            for (name, what) in PARTS {
+                eprintln!("  {name:<8} {what}");
+            }
+            return ExitCode::from(2);
+        }
+    };
+    match run(&parts, rounds, nodes) {
         Ok(rows) => {
             println!("\n{}", table(&rows));
             ExitCode::SUCCESS
@@ -26,18 +36,41 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(rounds: usize, nodes: usize) -> Result<Vec<Row>> {
+fn run(parts: &[&str], rounds: usize, nodes: usize) -> Result<Vec<Row>> {
     let lab = Lab::open()?;
+    let does = |part: &str| parts.contains(&part);
+    let mut rows = vec![];
+    if does("install") {
+        println!("The same bytes installed, {rounds} rounds in turns:");
+        rows.extend(install::rows(&lab, rounds, &mut |line| println!("  {line}"))?);
+    }
+    if does("size") {
+        rows.extend(disk::sizes(&lab.release));
+    }
+    if does("config") {
+        rows.push(config()?);
+    }
+    if !["pid1", "disk", "node"].into_iter().any(does) {
+        return Ok(rows);
+    }
     let hello = release::hello()?;
     let fake = tiers::make_fake(|line| println!("  {line}"))?;
     let bench = Bench::new(lab, hello, fake);
-    println!(
-        "PID 1's start → DHCP lease + sshd + first service, {rounds} rounds in turns ({:?}):",
-        bench.lab.accel
-    );
-    let mut rows = pid1(&bench, rounds)?;
-    rows.push(config()?);
-    if nodes > 0 {
+    if does("pid1") {
+        println!(
+            "PID 1's start → DHCP lease + sshd + first service, {rounds} rounds in turns ({:?}):",
+            bench.lab.accel
+        );
+        rows.splice(0..0, pid1(&bench, rounds)?);
+    }
+    if does("disk") {
+        println!(
+            "Boots of a flashed disk, {rounds} times by BIOS and by UEFI ({:?}):",
+            bench.lab.accel
+        );
+        rows.extend(disk::rows(&bench, rounds, &mut |line| println!("  {line}"))?);
+    }
+    if does("node") && nodes > 0 {
         println!("Power-on → a pod's log, {nodes} times:");
         rows.extend(node(&bench, nodes)?);
     }

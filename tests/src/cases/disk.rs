@@ -150,7 +150,7 @@ pub fn data_damaged(bench: &Bench, checks: &mut Checks) -> Result<()> {
 }
 
 /// A card with the image of the release on it, and this `config.yaml`.
-pub(super) fn flashed(bench: &Bench, name: &str, config: &str) -> Result<PathBuf> {
+pub(crate) fn flashed(bench: &Bench, name: &str, config: &str) -> Result<PathBuf> {
     flashed_with(bench, &bench.lab.release.dir, name, config)
 }
 

@@ -5,7 +5,7 @@ mod buses;
 pub mod check;
 mod cuts;
 mod cuts_real;
-mod disk;
+pub(crate) mod disk;
 mod disks;
 mod faults;
 pub mod grub;
