@@ -126,6 +126,7 @@ pub struct Lab {
 
 /// One machine to start.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Request {
     /// Its name, and that of its folder.
     pub name: String,
@@ -356,7 +357,9 @@ impl Lab {
                 }
                 command.args(words.get(..2).unwrap_or_default());
                 if let Some((device, before)) = request.bus.devices().split_last() {
-                    before.iter().for_each(|device| _ = command.args(["-device", device]));
+                    for device in before {
+                        command.args(["-device", device]);
+                    }
                     command.arg("-device").arg(format!("{device},drive=disk"));
                 }
             }
