@@ -349,7 +349,7 @@ impl Lab {
             if let Some((_, disk)) = &request.disk {
                 command.args(drive("disk", disk, false).get(..2).unwrap_or_default());
                 if let Some((device, before)) = request.bus.devices().split_last() {
-                    before.iter().for_each(|device| _ = command.args(["-device", device]));
+                    command.args(before.iter().flat_map(|device| ["-device", device]));
                     command.arg("-device").arg(format!("{device},drive=disk"));
                 }
             }
