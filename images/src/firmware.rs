@@ -61,7 +61,7 @@ pub fn obtain(cache: &Cache, mirror: &Mirror, tools: &Root, modules: &Path, epoc
     };
     let unpacked = debian::unpack(cache, mirror, &request)?;
     let key = Key::default()
-        .with("form", "1")
+        .with("form", "2")
         .with("from", unpacked.to_string_lossy().as_bytes())
         .with("for", modules.to_string_lossy().as_bytes())
         .finish();
@@ -102,12 +102,16 @@ fn pick(tools: &Root, usr: &Path, modules: &Path, fresh: &Path) -> Result<()> {
     Ok(())
 }
 
+fn has_ending(path: &str, ending: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, last)| last == ending)
+}
+
 /// The names that the modules ask for.
 fn asked_for(tools: &Root, modules: &Path) -> Result<BTreeSet<String>> {
     let paths: Vec<PathBuf> = Tree::scan(modules)?
         .0
         .into_iter()
-        .filter(|(path, node)| path.ends_with(".ko") && matches!(node.body, Body::Copy(_)))
+        .filter(|(path, node)| has_ending(path, "ko") && matches!(node.body, Body::Copy(_)))
         .map(|(path, _)| modules.join(path))
         .collect();
     let mut asked = BTreeSet::new();
@@ -123,7 +127,17 @@ fn asked_for(tools: &Root, modules: &Path) -> Result<BTreeSet<String>> {
 /// The part of `all` that is asked for: each file, the links on the way to it, and the folders around it.
 fn choose(asked: &BTreeSet<String>, all: &Tree) -> Tree {
     let mut chosen = Tree::default();
-    for name in asked {
+    // iwlwifi names of some chips only what lies beside the file that it reads.
+    let newest = asked.iter().filter_map(|name| versioned(name)).map(|(_, number)| number).max();
+    let beside = asked.iter().filter_map(|name| name.strip_suffix(".pnvm").zip(newest));
+    let unnamed: Vec<String> = beside.map(|(stem, newest)| format!("{stem}-{newest}.ucode")).collect();
+    let is_named = |name: &&String| {
+        !asked
+            .iter()
+            .filter_map(|a| versioned(a))
+            .any(|(stem, _)| versioned(name).is_some_and(|v| v.0 == stem))
+    };
+    for name in asked.iter().chain(unnamed.iter().filter(is_named)) {
         for found in named(name, all) {
             take(&found, &found, all, &mut chosen);
         }
@@ -225,7 +239,7 @@ fn microcode(all: &Tree) -> Result<Vec<u8>> {
     for (maker, folder) in [("AuthenticAMD", "amd-ucode/"), ("GenuineIntel", "intel-ucode/")] {
         let mut parts: BTreeMap<String, (String, Vec<u8>)> = BTreeMap::new();
         for (path, node) in &all.0 {
-            let is_code = path.starts_with(folder) && (maker == "GenuineIntel" || path.ends_with(".bin"));
+            let is_code = path.starts_with(folder) && (maker == "GenuineIntel" || has_ending(path, "bin"));
             if let (true, Body::Copy(from)) = (is_code, &node.body) {
                 let bytes = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
                 // One update serves several processors, and is there once for each.
@@ -316,6 +330,14 @@ mod tests {
         ] {
             assert_eq!(chosen(&[asked]), comes, "{asked}");
         }
+    }
+
+    #[test]
+    fn of_wifi_whose_file_is_not_named_the_newest_of_all() {
+        let both = ["iwlwifi-ty-a0-gf-a0-89.ucode", "iwlwifi-ty-a0-gf-a0.pnvm"];
+        assert_eq!(chosen(&["iwlwifi-ty-a0-gf-a0.pnvm"]), both[1..]);
+        assert_eq!(chosen(&["iwlwifi-ty-a0-gf-a0.pnvm", "iwlwifi-xy-90.ucode"]), both);
+        assert_eq!(chosen(&["iwlwifi-ty-a0-gf-a0.pnvm", "iwlwifi-xy-88.ucode"]), both[1..]);
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Lock {
     }
 
     /// What a release with the full kernel is recorded to be made of.
+    #[must_use]
     pub fn of_full(&self) -> Self {
         let of_both = self.debian.iter().filter(|package| !package.name.starts_with("linux-image-"));
         Self {
@@ -183,8 +184,8 @@ mod tests {
         assert!(!recorded.text().contains("full"));
         recorded.full = vec![named("linux-image-amd64"), named("firmware-realtek")];
         assert_eq!(Lock::parse(&recorded.text()).unwrap(), recorded);
-        let names: Vec<String> = recorded.of_full().debian.into_iter().map(|package| package.name).collect();
-        assert_eq!(names, ["bash", "linux-image-amd64", "firmware-realtek"]);
+        let together: Vec<String> = recorded.of_full().debian.into_iter().map(|package| package.name).collect();
+        assert_eq!(together, ["bash", "linux-image-amd64", "firmware-realtek"]);
         assert!(recorded.of_full().full.is_empty());
     }
 

@@ -211,7 +211,7 @@ pub const TABLE: &[Case] = &[
         "UEFI boots the image with the full kernel from a virtual disk to a login",
         buses::virtio_uefi,
     ),
-    unproven(
+    torture(
         "full-sata-bios",
         60,
         "BIOS boots the image with the full kernel from a SATA disk to a login",
@@ -223,25 +223,25 @@ pub const TABLE: &[Case] = &[
         "UEFI boots the image with the full kernel from a SATA disk to a login",
         buses::sata_uefi,
     ),
-    unproven(
+    torture(
         "full-nvme-bios",
         60,
         "BIOS boots the image with the full kernel from an NVMe disk to a login",
         buses::nvme_bios,
     ),
-    unproven(
+    torture(
         "full-nvme-uefi",
         60,
         "UEFI boots the image with the full kernel from an NVMe disk to a login",
         buses::nvme_uefi,
     ),
-    unproven(
+    torture(
         "full-usb-bios",
         70,
         "BIOS boots the image with the full kernel from a USB stick to a login",
         buses::usb_bios,
     ),
-    unproven(
+    torture(
         "full-usb-uefi",
         70,
         "UEFI boots the image with the full kernel from a USB stick to a login",

@@ -357,9 +357,7 @@ impl Lab {
                 }
                 command.args(words.get(..2).unwrap_or_default());
                 if let Some((device, before)) = request.bus.devices().split_last() {
-                    for device in before {
-                        command.args(["-device", device]);
-                    }
+                    command.args(before.iter().flat_map(|device| ["-device", device]));
                     command.arg("-device").arg(format!("{device},drive=disk"));
                 }
             }
