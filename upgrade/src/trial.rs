@@ -270,11 +270,12 @@ mod tests {
     #[test]
     fn few_are_remembered() {
         let memory = memory("few");
-        for n in 0..MOST as u32 + 3 {
+        let most = u32::try_from(MOST).unwrap();
+        for n in 0..most + 3 {
             memory.leave(&Trial { starts: n, ..trial() }.ended()).unwrap();
         }
         let left = memory.left().unwrap();
-        assert_eq!((left.len(), left[0].starts, left[MOST - 1].starts), (MOST, 3, MOST as u32 + 2));
+        assert_eq!((left.len(), left[0].starts, left[MOST - 1].starts), (MOST, 3, most + 2));
         std::fs::remove_dir_all(&memory.0).unwrap();
     }
 
