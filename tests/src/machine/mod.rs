@@ -85,15 +85,15 @@ impl Bus {
     /// QEMU's devices for it; the last of them is the disk.
     fn devices(self) -> &'static [&'static str] {
         match self {
-            Self::Virtio => &["virtio-blk-pci,bootindex=0"],
-            Self::Sata => &["ich9-ahci,id=sata", "ide-hd,bus=sata.0,bootindex=0"],
-            Self::Nvme => &["nvme,serial=skerry,bootindex=0"],
+            Self::Virtio => &["virtio-blk-pci,bootindex=1"],
+            Self::Sata => &["ich9-ahci,id=sata", "ide-hd,bus=sata.0,bootindex=1"],
+            Self::Nvme => &["nvme,serial=skerry,bootindex=1"],
             Self::Usb => &[
                 "qemu-xhci,id=usb",
                 "usb-kbd,bus=usb.0",
-                "usb-storage,bus=usb.0,removable=on,bootindex=0",
+                "usb-storage,bus=usb.0,removable=on,bootindex=1",
             ],
-            Self::Uas => &["qemu-xhci,id=usb", "usb-uas,bus=usb.0,id=case", "scsi-hd,bus=case.0,bootindex=0"],
+            Self::Uas => &["qemu-xhci,id=usb", "usb-uas,bus=usb.0,id=case", "scsi-hd,bus=case.0,bootindex=1"],
             Self::Sd => &["sdhci-pci", "sd-card"],
         }
     }
