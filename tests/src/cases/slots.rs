@@ -34,8 +34,8 @@ fn machine(bench: &Bench, name: &str) -> Result<Machine> {
 }
 
 /// Puts b on trial, restarts, and waits for these words on the console, `fault` being what its first boot does.
-fn try_b(bench: &Bench, machine: &mut Machine, before: &str, fault: &str, until: &str, within: Duration) -> Result<String> {
-    let limit = patient(seconds(60)).as_secs();
+fn try_b(bench: &Bench, machine: &mut Machine, terms: Terms, before: &str, fault: &str, until: &str) -> Result<String> {
+    let (limit, within) = (terms.limit.as_secs(), terms.within);
     let script = format!(
         "set -e; mkdir -p /var/lib/skerry; cat > /var/lib/skerry/fault <<'END'\n#!/bin/sh\n{fault}\nEND\nchmod +x /var/lib/skerry/fault\n\
          skerry slots try b --health-limit {limit} --soak 5\n{before}\nsync; skerry reboot"
@@ -52,11 +52,43 @@ fn try_b(bench: &Bench, machine: &mut Machine, before: &str, fault: &str, until:
     Ok(text)
 }
 
+/// How long a candidate has, and how long the console is watched for its end.
+#[derive(Clone, Copy)]
+struct Terms {
+    limit: Duration,
+    within: Duration,
+}
+
+impl Terms {
+    /// For one that is good: time enough on any computer.
+    fn generous() -> Self {
+        Self {
+            limit: patient(seconds(60)),
+            within: seconds(300),
+        }
+    }
+
+    /// For one that fails: this computer's own pace, since all of it is waited for.
+    fn tight(machine: &Machine) -> Self {
+        let usual = machine.serial.text(0).lines().find_map(ready_after).unwrap_or(20.0);
+        Self {
+            limit: Duration::from_secs_f64(3.0 * usual + 10.0),
+            within: THREE_BOOTS,
+        }
+    }
+}
+
+/// The kernel's seconds in PID 1's line that says that SSH is ready.
+fn ready_after(line: &str) -> Option<f64> {
+    let (before, _) = line.split_once("] Login by SSH")?;
+    before.rsplit('[').next()?.trim().parse().ok()
+}
+
 const WENT_BACK: &str = "went back from";
 
 /// A candidate that must be left: what the console says of it at the end.
 fn left(bench: &Bench, machine: &mut Machine, checks: &mut Checks, what: &str, before: &str, fault: &str, says: &str) -> Result<()> {
-    let console = try_b(bench, machine, before, fault, WENT_BACK, THREE_BOOTS).with_context(|| what.to_owned())?;
+    let console = try_b(bench, machine, Terms::tight(machine), before, fault, WENT_BACK).with_context(|| what.to_owned())?;
     let line = console.lines().rev().find(|l| l.contains(WENT_BACK)).unwrap_or_default().to_owned();
     checks.has(&format!("{what}: the machine goes back and says why"), &line, says);
     let slots = machine.root(&bench.lab, "grep -o 'skerry.slot=.' /proc/cmdline; skerry slots")?;
@@ -71,7 +103,7 @@ pub fn life(bench: &Bench, checks: &mut Checks) -> Result<()> {
         let slots = machine.root(&bench.lab, "skerry slots")?;
         checks.has("slot a is good and runs", &slots, "a*    ");
         checks.has("slot b is spare", &slots, "  spare ");
-        let text = try_b(bench, machine, "", "true", PROVEN, seconds(300))?;
+        let text = try_b(bench, machine, Terms::generous(), "", "true", PROVEN)?;
         checks.has("GRUB spends a try", &text, "Skerry: slot b (try-left-2)");
         let slots = machine.root(&bench.lab, "skerry slots; cat /proc/cmdline")?;
         checks.has("slot b runs", &slots, "skerry.slot=b skerry.why=try-left-2");
