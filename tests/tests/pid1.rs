@@ -103,7 +103,7 @@ impl Booted {
         let dir = Path::new("/dev/shm").join(format!("skerry-pid1-{name}-{}", std::process::id()));
         fs::create_dir_all(dir.join("plans")).unwrap();
         fs::create_dir_all(dir.join("root")).unwrap();
-        for (file, text) in [("storage", ""), ("apply-boot", "")].iter().chain(files) {
+        for (file, text) in [("storage", ""), ("health", ""), ("apply-boot", "")].iter().chain(files) {
             fs::write(dir.join("plans").join(file), text).unwrap();
         }
         assert!(Command::new("mkfifo").arg(dir.join("console")).status().unwrap().success());
@@ -315,6 +315,7 @@ fn boots_tells_and_goes_down_in_reverse() {
     let want = [
         ("storage", State::Done),
         ("plan", State::Done),
+        ("health", State::Done),
         ("setup1", State::Done),
         ("net", State::Running),
         ("ssh", State::Running),
