@@ -182,7 +182,7 @@ const KEYS: [Probe<'static>; 31] = [
     (
         "install: answered",
         "skerry config explain 2>&1 | grep -i -A3 install",
-        Expect::Has("not in this version"),
+        Expect::Has("for the installer"),
     ),
     (
         "secrets are hidden",
