@@ -58,6 +58,24 @@ pub struct Ssh {
     program: Vec<String>,
 }
 
+/// The script with each `--timeout=120s` in it as long as `patient` makes it.
+fn patiently(script: &str, patient: impl Fn(Duration) -> Duration) -> String {
+    const WORD: &str = "--timeout=";
+    let mut parts = script.split(WORD);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(WORD);
+        let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        let (number, rest) = part.split_at(digits);
+        match number.parse().ok().filter(|_| rest.starts_with('s')) {
+            Some(seconds) => out.push_str(&patient(Duration::from_secs(seconds)).as_secs().to_string()),
+            None => out.push_str(number),
+        }
+        out.push_str(rest);
+    }
+    out
+}
+
 /// Several machines may run at a time, and a port that one has left another may get: each login has a number of its own.
 static LOGINS: AtomicUsize = AtomicUsize::new(0);
 
@@ -168,7 +186,7 @@ impl Ssh {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("starting ssh")?;
         if let Some(mut stdin) = child.stdin.take() {
-            let _ = stdin.write_all(script.as_bytes()); // if it ended early, its status says so
+            let _ = stdin.write_all(patiently(script, super::patient).as_bytes()); // if it ended early, its status says so
         }
         let out = child.wait_with_output().context("running a command by SSH")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
@@ -206,5 +224,22 @@ impl Drop for Ssh {
     fn drop(&mut self) {
         let _ = self.master.kill(); // it may have ended with its machine
         let _ = self.master.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_in_scripts_are_patient_too() {
+        let thrice = |script: &str| patiently(script, |within| within * 3);
+        assert_eq!(
+            thrice("kubectl wait --timeout=120s x && y --timeout=5s"),
+            "kubectl wait --timeout=360s x && y --timeout=15s"
+        );
+        for same in ["", "x --timeout=", "x --timeout=2m", "curl --timeout 5s"] {
+            assert_eq!(thrice(same), same);
+        }
     }
 }
