@@ -296,7 +296,7 @@ pub const TABLE: &[Case] = &[
         "QEMU killed at 60 random times of first boots and upgrades: always a login, of the old system or the new (N=, SEED=)",
         cuts_real::random,
     ),
-    unproven(
+    torture(
         "stick",
         120,
         "a stick configures an empty machine, stays in effect without it, and later ones are ignored unless trusted",
