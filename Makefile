@@ -22,8 +22,8 @@ disk iso: KERNEL = full
 disk: image ## Make the disk image to flash: out/skerry-amd64.img (.zst, .bmap, .sha256)
 	@$(IMAGES) disk --release $(OUT) --out $(OUT)/skerry-amd64.img
 
-iso: image ## Make the ISO to burn or dd: out/skerry-amd64.iso (live, and installs)
-	@$(IMAGES) iso --release $(OUT) --out $(OUT)/skerry-amd64.iso
+iso: image ## Make the ISO to burn or dd: out/skerry-amd64.iso (CONFIG=config.yaml puts it on; MODE=install installs by itself)
+	@$(IMAGES) iso --release $(OUT) --out $(OUT)/skerry-amd64.iso $(if $(CONFIG),--config $(CONFIG)) $(if $(MODE),--mode $(MODE))
 
 run: image ## Boot it in QEMU to a Ready node and stay on its console (ONCE=1: power off and exit)
 	@$(TESTS) run-node -- $(OUT)

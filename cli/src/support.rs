@@ -64,6 +64,8 @@ const LOGS: &str = "/var/log/skerry";
 const LOG_BYTES: usize = 4 << 20;
 /// What init works from; the one place where all secrets are.
 const CONFIG: &str = "/run/skerry/config.json";
+/// Where a cluster's token is that nobody configured: the embedded Kubernetes's, k3s's.
+const TOKENS: [&str; 2] = ["/var/lib/skerry/kube/token", "/var/lib/rancher/k3s/server/token"];
 /// A word shorter than this is no secret worth the name, and would be found everywhere.
 const SHORTEST: usize = 6;
 const REMOVED: &[u8] = b"(removed)";
@@ -162,7 +164,7 @@ fn secrets() -> Result<BTreeSet<Vec<u8>>> {
     let config: Value = serde_json::from_slice(&bytes).with_context(|| format!("reading {CONFIG}"))?;
     let mut found = BTreeSet::new();
     collect(&config, false, &mut found);
-    for path in ["/var/lib/skerry/token", "/var/lib/rancher/k3s/server/token"] {
+    for path in TOKENS {
         if let Ok(text) = file::read_text(path, 4096) {
             found.insert(text.trim().as_bytes().to_vec());
         }
