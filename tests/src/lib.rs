@@ -1,7 +1,8 @@
 //! Does the whole thing work, on a disk, in a machine, through a power cut?
 //!
 //! This room boots the real image in a real machine (QEMU) and looks at it from outside: at its serial console, by SSH, by its power
-//! button. It must never reach into another room: what it knows of the system is what a person can see of it.
+//! button. It must not reach into another room: what it knows of the system is what a person can see of it. The power-cut tests do, for
+//! they record the writes of our own plans.
 //!
 //! * [`machine`]: one machine: started, watched, asked, cut off.
 //! * [`cases`]: the table of machine tests, each a function over a [`machine::Lab`].
