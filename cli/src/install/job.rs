@@ -1,7 +1,7 @@
 //! A wish and what there is, to a plan; and the plan, done.
 
 use super::k3os;
-use super::wish::{Onto, Settings, Wish};
+use super::wish::{MEDIUM, Onto, Settings, Wish};
 use crate::machine::Refused;
 use crate::progress::Progress;
 use crate::settings;
@@ -89,9 +89,12 @@ pub fn release(folder: &Path, trust: &Trust, progress: &mut Progress<'_>) -> Res
     Ok(checked.release)
 }
 
-/// Whether a release is the one that runs: what was believed at the start of the machine may be installed on it. Its every block is
-/// checked against this root hash.
+/// Whether a release is the one that runs, on the medium that was booted: what was believed at the start of the machine may be
+/// installed on it. A copy elsewhere may have another kernel beside the same root.
 fn runs(folder: &Path) -> bool {
+    if !folder.canonicalize().is_ok_and(|at| at == Path::new(MEDIUM)) {
+        return false;
+    }
     let root_hash = || {
         let text = skerry_sys::file::read_bounded(folder.join("manifest.json"), 64 << 10).ok()?;
         let manifest: serde_json::Value = serde_json::from_slice(&text).ok()?;
