@@ -184,8 +184,7 @@ pub(crate) const SKERRY: &[Key] = &[
         .on(&[Boot], "set for skerry at consoles")
         .checked(Check::Text(check::password)),
     key("server_url", "serverUrl", &["serverurl"], Text)
-        .on(&[], "kept; no cluster is joined")
-        .not_yet("no cluster is joined")
+        .on(&[Kubernetes], "the server whose cluster is joined")
         .checked(Check::Text(check::server_url)),
     key("token", "token", &[], Text)
         .secret()

@@ -45,7 +45,7 @@ fn all(config: &Config) -> String {
     assert_eq!(unit::decode(unit::encode(&p.units).as_bytes()).unwrap(), p.units);
     let mut out = text(&p);
     let (s, _) = kubernetes::settings(config, &facts);
-    for (argv, env) in [argv::api_server(&s, ADDRESS), argv::kubelet(&s, ADDRESS)] {
+    for (argv, env) in [argv::api_server(&s, ADDRESS), argv::kubelet(&s, ADDRESS), argv::proxy(&s)] {
         write!(out, "\n{}\n", argv.join("\n  ")).unwrap();
         for (k, v) in env {
             writeln!(out, "env {k}={v}").unwrap();
@@ -53,8 +53,11 @@ fn all(config: &Config) -> String {
     }
     let names = files::names(&s, ADDRESS, &["192.168.7.1".to_owned()]);
     write!(out, "\n# kubeadm\n{}", files::kubeadm(&s, &facts, ADDRESS, &names)).unwrap();
-    let token = token::bootstrap("abcdef.0123456789abcdef").unwrap();
-    let rights = manifests::system(&s, &facts, ADDRESS, &names, &token, "CA\n");
+    let tokens = manifests::Tokens {
+        server: token::bootstrap("abcdef.0123456789abcdef").unwrap(),
+        agent: s.agent_token.as_ref().map(|_| token::bootstrap("ghijkl.0123456789abcdef").unwrap()),
+    };
+    let rights = manifests::system(&s, &facts, ADDRESS, &names, &tokens, "CA\n");
     for (title, objects) in [("rights", rights), ("add-ons", manifests::add_ons(&s, &facts))] {
         writeln!(out, "\n# {title}").unwrap();
         for o in &objects {
@@ -84,6 +87,7 @@ fn kubernetes_with_a_k3os_config() {
     let mut config = Config::default();
     let s = &mut config.skerry;
     s.token = Some(Secret("TOKEN_VALUE".into()));
+    s.environment.insert("K3S_AGENT_TOKEN".into(), "AGENT_VALUE".into());
     s.labels.insert("region".into(), "us-west-1".into());
     s.labels.insert("node-role.kubernetes.io/edge".into(), "true".into());
     s.taints = vec!["key1=value1:NoSchedule".into(), "key1=value1:NoExecute".into()];
@@ -104,6 +108,7 @@ fn kubernetes_with_a_k3os_config() {
 fn joining() {
     let mut config = Config::default();
     config.skerry.server_url = Some("https://10.0.0.1:6443".into());
+    config.skerry.token = Some(Secret("TOKEN_VALUE of a server".into()));
     check("kubernetes-join.txt", &text(&plan(&config, &facts())));
 }
 

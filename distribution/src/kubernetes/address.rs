@@ -41,7 +41,9 @@ pub struct Addresses {
 /// Decides: the owner's choice; else the first address of the first interface with a gateway; else the first address; else the
 /// dummy interface's. Addresses of pods' links do not count.
 pub fn choose(links: &[Link], settings: &Settings) -> Addresses {
-    let usable = |l: &&Link| !["lo", "cni0", super::paths::ISLAND_LINK].contains(&l.name.as_str()) && !l.name.starts_with("veth");
+    let usable = |l: &&Link| {
+        !["lo", "cni0", "skerry-vxlan", "skerry-wg", super::paths::ISLAND_LINK].contains(&l.name.as_str()) && !l.name.starts_with("veth")
+    };
     let links: Vec<&Link> = links.iter().filter(usable).collect();
     let global = |l: &Link| -> Vec<Ipv4Addr> {
         let plain = |a: &LinkAddress| a.address.split('/').next().and_then(|a| a.parse().ok());

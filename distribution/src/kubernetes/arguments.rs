@@ -61,6 +61,10 @@ pub enum Meaning {
     Token,
     /// A file that holds the cluster's secret.
     TokenFile,
+    /// A secret that only makes workers.
+    AgentToken,
+    /// A file that holds it.
+    AgentTokenFile,
     /// A server to join.
     Server,
     /// The `resolv.conf` of pods that use the node's DNS.
@@ -75,16 +79,15 @@ pub enum Meaning {
 
 use Component::{ApiServer, ControllerManager, Kubelet, Proxy, Scheduler};
 use Meaning::{
-    AdvertiseAddress, Arg, AsIs, ClusterCidr, ClusterDns, ClusterDomain, Disable, DisableProxy, FlannelBackend, NodeExternalIp, NodeIp,
-    NodeLabel, NodeName, NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, TlsSan, Token, TokenFile, Without, WriteKubeconfig,
-    WriteKubeconfigMode,
+    AdvertiseAddress, AgentToken, AgentTokenFile, Arg, AsIs, ClusterCidr, ClusterDns, ClusterDomain, Disable, DisableProxy, FlannelBackend,
+    NodeExternalIp, NodeIp, NodeLabel, NodeName, NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, TlsSan, Token, TokenFile, Without,
+    WriteKubeconfig, WriteKubeconfigMode,
 };
 
 /// Whether a flag is followed by a value.
 const VALUE: bool = true;
 const SWITCH: bool = false;
 
-const JOIN: &str = "joining is not in this version";
 const DATASTORE: &str = "this version keeps its state in SQLite on the data partition";
 const ETCD: &str = "there is no etcd in this version";
 const RUNTIME: &str = "the container runtime is the embedded containerd; add to it by files in /etc/containerd/conf.d";
@@ -121,6 +124,8 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
     ("t", VALUE, Token),
     ("cluster-secret", VALUE, Token),
     ("token-file", VALUE, TokenFile),
+    ("agent-token", VALUE, AgentToken),
+    ("agent-token-file", VALUE, AgentTokenFile),
     ("server", VALUE, Server),
     ("s", VALUE, Server),
     ("resolv-conf", VALUE, ResolvConf),
@@ -139,8 +144,6 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
     ("tls-san-security", SWITCH, AsIs),
     ("etcd-disable-snapshots", SWITCH, AsIs),
     // What has no effect.
-    ("agent-token", VALUE, Without(JOIN)),
-    ("agent-token-file", VALUE, Without(JOIN)),
     ("cluster-init", SWITCH, Without(DATASTORE)),
     ("cluster-reset", SWITCH, Without(DATASTORE)),
     ("cluster-reset-restore-path", VALUE, Without(DATASTORE)),

@@ -3,6 +3,7 @@
 //! YAML files are written as JSON, which YAML contains: nothing has to be quoted by hand.
 
 use super::paths;
+use super::role::Role;
 use super::settings::Settings;
 use crate::{Facts, File};
 use serde_json::{Value, json};
@@ -17,14 +18,15 @@ pub const KUBEADM_JSON: &str = "/run/skerry/kube/kubeadm.json";
 /// What kubelet gives to pods that use the node's DNS.
 pub const RESOLV_CONF: &str = "/run/skerry/kube/resolv.conf";
 
-/// Files that do not depend on the network.
+/// Files that depend on nothing but the configuration.
 pub fn fixed(settings: &Settings, facts: &Facts) -> Vec<File> {
-    let mut files = vec![
-        File::new(CONTAINERD_TOML, 0o644, containerd(&facts.release.pause)),
-        File::new(KUBELET_JSON, 0o644, kubelet_text(settings)),
-    ];
-    if settings.network {
-        files.push(File::new(paths::CONFLIST, 0o644, conflist(&settings.pods.first_node().to_string())));
+    let mut files = vec![File::new(CONTAINERD_TOML, 0o644, containerd(&facts.release.pause))];
+    if settings.role == Role::First {
+        files.push(File::new(KUBELET_JSON, 0o644, kubelet_text(settings)));
+        // The range that the first node of a new cluster gets. Others are told theirs.
+        if settings.network {
+            files.push(File::new(paths::CONFLIST, 0o644, conflist(&settings.pods.first_node().to_string())));
+        }
     }
     files
 }
@@ -78,8 +80,8 @@ pub fn conflist(subnet: &str) -> String {
                 "type": "bridge",
                 "bridge": "cni0",
                 "isGateway": true,
-                "ipMasq": true,
-                "ipMasqBackend": "nftables",
+                // The plugin would hide pods behind their node from all but its own; the agent's rule hides them from outside only.
+                "ipMasq": false,
                 "hairpinMode": true,
                 "ipam": {
                     "type": "host-local",

@@ -31,15 +31,17 @@ pub fn why_not(node: &Value) -> String {
         .to_owned()
 }
 
-/// The range of pods' addresses that the cluster gave the node.
-pub fn pod_cidr(node: &Value) -> Option<&str> {
-    node.pointer("/spec/podCIDR").and_then(Value::as_str).filter(|c| !c.is_empty())
-}
-
 /// A merge patch that makes the node as configured; none if it is so. Refused by the API server if the node changed meanwhile.
+///
+/// A worker patches itself, and may set neither taints nor Kubernetes' own labels (admission plugin NodeRestriction): it keeps those
+/// that kubelet registered it with.
 pub fn patch(node: &Value, settings: &Settings) -> Option<Value> {
     let mut wanted = settings.labels.clone();
-    wanted.entry(ROLE.0.to_owned()).or_insert_with(|| ROLE.1.to_owned());
+    let server = settings.role.is_server();
+    wanted.retain(|key, _| server || super::node::kubelet_may_set(key));
+    if server {
+        wanted.entry(ROLE.0.to_owned()).or_insert_with(|| ROLE.1.to_owned());
+    }
     let current = node.pointer("/metadata/labels").and_then(Value::as_object);
     let before: Value = node
         .pointer("/metadata/annotations")
@@ -61,7 +63,7 @@ pub fn patch(node: &Value, settings: &Settings) -> Option<Value> {
     }
 
     let there: Vec<Value> = node.pointer("/spec/taints").and_then(Value::as_array).cloned().unwrap_or_default();
-    let ours: Vec<Value> = settings.taints.iter().map(|t| json!(t)).collect();
+    let ours: Vec<Value> = settings.taints.iter().filter(|_| server).map(|t| json!(t)).collect();
     let same = |a: &Value, b: &Value| a["key"] == b["key"] && a["effect"] == b["effect"];
     let earlier: Vec<Value> = before["taints"].as_array().cloned().unwrap_or_default();
     let mut taints: Vec<Value> = there
@@ -163,6 +165,17 @@ mod tests {
         merge(&mut node, &change);
         assert_eq!(node["spec"]["taints"], json!([other]));
         assert_eq!(patch(&node, &third), None);
+    }
+
+    #[test]
+    fn a_worker_sets_what_it_may() {
+        let mut s = settings(&[("region", "a"), ("node-role.kubernetes.io/edge", "x")], &["k=v:NoSchedule"]);
+        s.role = crate::kubernetes::role::Role::Worker(vec![]);
+        let node = json!({ "metadata": { "resourceVersion": "5" }, "spec": { "taints": [{ "key": "k", "effect": "NoSchedule" }] } });
+        let change = patch(&node, &s).unwrap();
+        let labels: Vec<_> = change["metadata"]["labels"].as_object().unwrap().keys().collect();
+        assert_eq!(labels, ["k3os.io/mode", "k3os.io/version", "region"]);
+        assert_eq!(change.get("spec"), None);
     }
 
     #[test]

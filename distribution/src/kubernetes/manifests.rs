@@ -5,25 +5,37 @@
 
 use super::settings::Settings;
 use super::token::BootstrapToken;
-use super::{base64, coredns, files};
+use super::{agent, base64, coredns, files};
 use crate::Facts;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
+/// Who may join with the server's token as a further server.
+const SERVERS: &str = "system:bootstrappers:skerry:server";
 /// Who may join with a bootstrap token.
-const JOINING: &str = "system:bootstrappers:kubeadm:default-node-token";
-const NODES: &str = "system:nodes";
-const RBAC: &str = "rbac.authorization.k8s.io";
+pub(super) const JOINING: &str = "system:bootstrappers:kubeadm:default-node-token";
+pub(super) const NODES: &str = "system:nodes";
+pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Rights and what joining needs: applied before anything depends on it.
-pub fn system(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], token: &BootstrapToken, ca_pem: &str) -> Vec<Value> {
+pub fn system(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], tokens: &Tokens, ca_pem: &str) -> Vec<Value> {
     let mut items = vec![
         cluster_binding("kubeadm:cluster-admins", "cluster-admin", "kubeadm:cluster-admins"),
         cluster_binding("skerry:kube-proxy", "system:node-proxier", NODES),
         kubelet_client(),
     ];
-    items.extend(joining(s, facts, address, names, token, ca_pem));
+    items.extend(joining(s, facts, address, names, tokens, ca_pem));
+    items.extend(agent::rights(s, facts));
     ours(items)
+}
+
+/// The secrets of the cluster, as bootstrap tokens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// The server's: whoever knows it may join in any part.
+    pub server: BootstrapToken,
+    /// The one that only makes workers, where the owner has one.
+    pub agent: Option<BootstrapToken>,
 }
 
 /// What runs in pods: applied once their images are there.
@@ -71,7 +83,7 @@ pub fn path(object: &Value) -> Option<String> {
 /// The label of all that is ours.
 pub const MANAGED: (&str, &str) = ("app.kubernetes.io/managed-by", "skerry");
 
-fn joining(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], token: &BootstrapToken, ca_pem: &str) -> Vec<Value> {
+fn joining(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], tokens: &Tokens, ca_pem: &str) -> Vec<Value> {
     let server = format!("https://{address}:6443");
     let kubeconfig = json!({
         "apiVersion": "v1",
@@ -82,15 +94,19 @@ fn joining(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], tok
         "users": null,
     });
     let cluster = files::pretty(&files::cluster(s, facts, &address.to_string(), names));
-    vec![
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
-            "metadata": { "name": format!("bootstrap-token-{}", token.id), "namespace": "kube-system" },
-            "stringData": {
-                "token-id": token.id, "token-secret": token.secret, "description": "derived from the cluster's token",
-                "usage-bootstrap-authentication": "true", "usage-bootstrap-signing": "true", "auth-extra-groups": JOINING,
-            },
-        }),
+    let mut items = vec![bootstrap(
+        &tokens.server,
+        "derived from the cluster's token",
+        &format!("{JOINING},{SERVERS}"),
+    )];
+    items.extend(
+        tokens
+            .agent
+            .iter()
+            .filter(|t| t.id != tokens.server.id)
+            .map(|t| bootstrap(t, "derived from the workers' token", JOINING)),
+    );
+    items.extend([
         config_map("kube-public", "cluster-info", &json!({ "kubeconfig": files::pretty(&kubeconfig) })),
         role("kube-public", "kubeadm:bootstrap-signer-clusterinfo", "cluster-info"),
         json!({
@@ -112,15 +128,27 @@ fn joining(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], tok
         config_map("kube-system", "kubelet-config", &json!({ "kubelet": files::kubelet_text(s) })),
         role("kube-system", "kubeadm:kubelet-config", "kubelet-config"),
         binding("kube-system", "kubeadm:kubelet-config", &[JOINING, NODES]),
-    ]
+    ]);
+    items
 }
 
-fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
+fn bootstrap(token: &BootstrapToken, description: &str, groups: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
+        "metadata": { "name": format!("bootstrap-token-{}", token.id), "namespace": "kube-system" },
+        "stringData": {
+            "token-id": token.id, "token-secret": token.secret, "description": description,
+            "usage-bootstrap-authentication": "true", "usage-bootstrap-signing": "true", "auth-extra-groups": groups,
+        },
+    })
+}
+
+pub(super) fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": namespace }, "data": data })
 }
 
 /// A role that may read one config map.
-fn role(namespace: &str, name: &str, map: &str) -> Value {
+pub(super) fn role(namespace: &str, name: &str, map: &str) -> Value {
     json!({
         "apiVersion": format!("{RBAC}/v1"), "kind": "Role",
         "metadata": { "name": name, "namespace": namespace },
@@ -128,7 +156,7 @@ fn role(namespace: &str, name: &str, map: &str) -> Value {
     })
 }
 
-fn binding(namespace: &str, name: &str, groups: &[&str]) -> Value {
+pub(super) fn binding(namespace: &str, name: &str, groups: &[&str]) -> Value {
     let subjects: Vec<_> = groups
         .iter()
         .map(|g| json!({ "apiGroup": RBAC, "kind": "Group", "name": g }))
@@ -151,7 +179,7 @@ fn kubelet_client() -> Value {
     })
 }
 
-fn cluster_binding(name: &str, role: &str, group: &str) -> Value {
+pub(super) fn cluster_binding(name: &str, role: &str, group: &str) -> Value {
     json!({
         "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding",
         "metadata": { "name": name },

@@ -1,13 +1,15 @@
-//! The embedded upstream Kubernetes: one server, each component a unit of its own.
+//! The embedded upstream Kubernetes: a server or a worker, each component a unit of its own.
 //!
 //! | file | decides |
 //! |---|---|
 //! | [`settings`] | what the configuration asks for, from [`arguments`] (k3s's words), [`node`] and [`cidr`] |
-//! | [`units`] | what runs, and what waits for what |
+//! | [`role`], [`backend`] | what the node is to its cluster, and how pods reach other nodes |
+//! | [`units`], [`worker`] | what runs, and what waits for what |
+//! | [`cluster`] | what a node that joins must know, and what the agent reads |
 //! | [`argv`] | command lines |
 //! | [`files`] | configuration files |
 //! | [`certs`] | which certificates are to be reissued |
-//! | [`manifests`], [`coredns`] | what is put into the cluster |
+//! | [`manifests`], [`agent`], [`coredns`] | what is put into the cluster |
 //! | [`address`] | which address is the node's |
 //! | [`token`] | the bootstrap token |
 //! | [`images`] | which image archives are to be imported |
@@ -15,11 +17,14 @@
 //! | [`labels`] | what of the Node object is to be changed |
 
 pub mod address;
+mod agent;
 pub mod arguments;
 pub mod argv;
+pub mod backend;
 pub mod base64;
 pub mod certs;
 pub mod cidr;
+pub mod cluster;
 mod coredns;
 pub mod files;
 pub mod images;
@@ -28,30 +33,50 @@ pub mod labels;
 pub mod manifests;
 pub mod node;
 pub mod paths;
+pub mod role;
 pub mod settings;
 pub mod token;
 mod units;
+mod worker;
 
 pub use settings::{Settings, settings};
 
 use crate::{Facts, Plan};
+use role::Role;
 use skerry_config::types::Config;
 
 /// A command line: arguments (program first) and environment.
 pub type Command = (Vec<String>, Vec<(String, String)>);
 
-/// Plans one server. A configuration that wants to join another cluster gets nothing: a second cluster would be worse.
+/// Plans one node. A configuration that wants to join another cluster never makes a second one.
 pub fn plan(config: &Config, facts: &Facts) -> Plan {
     let (settings, mut problems) = settings(config, facts);
     problems.extend(foreign_files(config));
-    if settings.joins {
+    if let Role::Server(_) = settings.role {
+        problems.push(crate::Problem::ignored(
+            "skerry.k3s_args",
+            "joining as a further server is not in this version: no Kubernetes runs on this machine, so that no second cluster comes into being",
+            "write agent for a worker",
+        ));
         return Plan {
             problems,
             ..Plan::default()
         };
     }
+    if !settings.role.is_server() && settings.role.servers().is_empty() {
+        return Plan {
+            problems,
+            ..Plan::default()
+        };
+    }
+    let run_cmd = !config.run_cmd.is_empty();
+    let units = if settings.role.is_server() {
+        units::units(&settings, run_cmd)
+    } else {
+        worker::units(&settings, run_cmd)
+    };
     Plan {
-        units: units::units(&settings, !config.run_cmd.is_empty()),
+        units,
         files: files::fixed(&settings, facts),
         problems,
         ready: Some("kube-ready".to_owned()),

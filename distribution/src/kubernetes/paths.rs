@@ -40,3 +40,11 @@ pub const ISLAND_LINK: &str = "skerry0";
 pub const SETUP: &str = "/usr/lib/skerry/setup";
 /// The helper that fetches.
 pub const FETCH: &str = "/usr/lib/skerry/fetch";
+/// The helper that talks to the cluster.
+pub const AGENT: &str = "/usr/lib/skerry/agent";
+/// What `agent join` is to do: servers, token, name. It holds the token: 0600, in memory.
+pub const JOIN: &str = "/run/skerry/kube/join.json";
+/// What `agent run` is to do.
+pub const AGENT_JSON: &str = "/run/skerry/kube/agent.json";
+/// What a node that joined was told of its cluster.
+pub const CLUSTER: &str = "/var/lib/skerry/kube/cluster.json";

@@ -4,8 +4,10 @@
 //! `taints` (k3OS put those after the owner's arguments).
 
 use super::arguments::{self, Component, Meaning};
+use super::backend::Backend;
 use super::cidr::Cidr;
 use super::node::{self, Taint};
+use super::role::{Endpoint, Role};
 use crate::{Facts, Problem};
 use skerry_config::types::{Config, Secret};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,8 +30,8 @@ pub enum Token {
 pub struct Settings {
     /// The node's name.
     pub node_name: String,
-    /// The configuration wants to join another cluster.
-    pub joins: bool,
+    /// What the node is to its cluster.
+    pub role: Role,
     /// Node labels.
     pub labels: BTreeMap<String, String>,
     /// Node taints.
@@ -50,16 +52,22 @@ pub struct Settings {
     pub domain: String,
     /// Whether pods get our bridge network.
     pub network: bool,
+    /// How pods of different nodes reach each other.
+    pub backend: Backend,
     /// Whether kube-proxy runs.
     pub proxy: bool,
     /// Whether CoreDNS is installed.
     pub coredns: bool,
+    /// Whether Services of type LoadBalancer get the nodes' addresses.
+    pub service_lb: bool,
     /// Permissions of the owner's kubeconfig.
     pub kubeconfig_mode: u32,
     /// A further copy of it.
     pub kubeconfig_copy: Option<String>,
     /// The cluster's secret.
     pub token: Token,
+    /// A second secret, which only makes workers.
+    pub agent_token: Option<Token>,
     /// `resolv.conf` for pods that use the node's DNS; none = the system's.
     pub resolv_conf: Option<String>,
     /// Flags of single components, without dashes, in order.
@@ -87,7 +95,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
     let services = Cidr::new(Ipv4Addr::new(10, 43, 0, 0), 16);
     let mut settings = Settings {
         node_name: facts.node_name.clone(),
-        joins: false,
+        role: Role::First,
         labels: BTreeMap::new(),
         taints: BTreeSet::new(),
         node_ip: None,
@@ -98,11 +106,14 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         dns: services.nth(10),
         domain: "cluster.local".to_owned(),
         network: true,
+        backend: Backend::Vxlan,
         proxy: true,
         coredns: true,
+        service_lb: true,
         kubeconfig_mode: 0o640,
         kubeconfig_copy: None,
         token: Token::Random,
+        agent_token: None,
         resolv_conf: None,
         args: vec![],
         environment: BTreeMap::new(),
@@ -112,10 +123,14 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         settings: &mut settings,
         problems: &mut problems,
         dns_given: false,
+        server: None,
     };
     reader.environment(&s.environment);
     if let Some(token) = s.token.as_ref().filter(|t| !t.0.is_empty()) {
         reader.settings.token = Token::Given(token.clone());
+    }
+    if let Some(url) = s.server_url.as_ref().filter(|u| !u.is_empty()) {
+        reader.server = Some(("skerry.server_url", url.clone()));
     }
     for (meaning, value) in given {
         reader.apply(ARGS, meaning, &value);
@@ -128,7 +143,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
     }
     reader.label("skerry.labels", "k3os.io/mode", &facts.mode);
     reader.label("skerry.labels", "k3os.io/version", &facts.release.version);
-    reader.role(s.server_url.as_deref(), arguments::role(&s.k3s_args));
+    reader.role(arguments::role(&s.k3s_args));
     reader.token_strength();
     reader.proxies();
     (settings, problems)
@@ -138,6 +153,8 @@ struct Reader<'a> {
     settings: &'a mut Settings,
     problems: &'a mut Vec<Problem>,
     dns_given: bool,
+    /// The key that named the server last, and its text.
+    server: Option<(&'static str, String)>,
 }
 
 impl Reader<'_> {
@@ -153,6 +170,8 @@ impl Reader<'_> {
                 "K3S_NODE_NAME" => Meaning::NodeName,
                 "K3S_TOKEN" | "K3S_CLUSTER_SECRET" => Meaning::Token,
                 "K3S_TOKEN_FILE" => Meaning::TokenFile,
+                "K3S_AGENT_TOKEN" => Meaning::AgentToken,
+                "K3S_AGENT_TOKEN_FILE" => Meaning::AgentTokenFile,
                 "K3S_URL" => Meaning::Server,
                 "K3S_RESOLV_CONF" => Meaning::ResolvConf,
                 n if n.starts_with("K3S_") => {
@@ -266,31 +285,37 @@ impl Reader<'_> {
                 }
                 None => bad("file mode", "octal, like 640"),
             },
-            Meaning::FlannelBackend => {
-                self.settings.network = value != "none";
-                if matches!(value, "none" | "host-gw") {
+            Meaning::FlannelBackend => match Backend::parse(value) {
+                Some(backend) => {
+                    self.settings.backend = backend;
+                    self.settings.network = backend != Backend::None;
                     return;
                 }
-                let what = format!("--flannel-backend={value}: pods use the bridge plugin, there is one node");
-                Problem::warning(key, what, "`none` switches it off, for a CNI of your own")
-            }
-            other => return self.plain(other, value),
+                None => bad("pod network", "vxlan, host-gw, wireguard-native, or none for a CNI of your own"),
+            },
+            other => return self.plain(key, other, value),
         };
         self.problems.push(problem);
     }
 
     /// Meanings whose values cannot be wrong.
-    fn plain(&mut self, meaning: Meaning, value: &str) {
+    fn plain(&mut self, key: &str, meaning: Meaning, value: &str) {
         let s = &mut *self.settings;
         match meaning {
             Meaning::Token => s.token = Token::Given(Secret(value.to_owned())),
             Meaning::TokenFile => s.token = Token::File(value.to_owned()),
-            Meaning::Server => s.joins = true,
+            Meaning::AgentToken => s.agent_token = Some(Token::Given(Secret(value.to_owned()))),
+            Meaning::AgentTokenFile => s.agent_token = Some(Token::File(value.to_owned())),
+            Meaning::Server => self.server = Some((if key == ARGS { ARGS } else { "skerry.environment" }, value.to_owned())),
             Meaning::ResolvConf => s.resolv_conf = Some(value.to_owned()),
             Meaning::NodePorts => s.node_ports = Some(value.to_owned()),
             Meaning::DisableProxy => s.proxy = value != "true",
             Meaning::WriteKubeconfig => s.kubeconfig_copy = value.starts_with('/').then(|| value.to_owned()),
-            Meaning::Disable => s.coredns &= !value.split(',').any(|d| d.trim() == "coredns"),
+            Meaning::Disable => {
+                let named = |name: &str| value.split(',').any(|d| d.trim() == name);
+                s.coredns &= !named("coredns");
+                s.service_lb &= !named("servicelb");
+            }
             Meaning::Arg(component) => s.args.push((component, value.trim_start_matches('-').to_owned())),
             _ => {}
         }
@@ -305,8 +330,8 @@ impl Reader<'_> {
         }
     }
 
-    fn role(&mut self, server_url: Option<&str>, role: Option<&str>) {
-        self.settings.joins |= server_url.is_some_and(|u| !u.is_empty()) || role == Some("agent");
+    /// k3OS's rule: `k3s_args` that begin with a role say it; without them a server's address makes a worker.
+    fn role(&mut self, role: Option<&str>) {
         if let Some(other) = role.filter(|r| !matches!(*r, "agent" | "server")) {
             self.ignored(
                 ARGS,
@@ -314,11 +339,41 @@ impl Reader<'_> {
                 "begin with server or agent; it is taken as server",
             );
         }
-        if self.settings.joins {
-            let key = if server_url.is_some() { "skerry.server_url" } else { ARGS };
-            let what =
-                "joining a cluster is not in this version: no Kubernetes runs on this machine, so that no second cluster comes into being";
-            self.ignored(key, what.to_owned(), "remove it for a cluster of one node");
+        let server = self.server.take();
+        let mut servers = vec![];
+        if let Some((key, url)) = &server {
+            match Endpoint::parse(url) {
+                Some(endpoint) => servers.push(endpoint),
+                None => self.ignored(
+                    key,
+                    format!("{url:?} is not the address of a server: nothing can be joined"),
+                    "write https://SERVER:6443",
+                ),
+            }
+        }
+        self.settings.role = match (role, server.is_some()) {
+            (Some("agent"), _) | (None, true) => Role::Worker(servers),
+            (_, true) => Role::Server(servers),
+            (_, false) => Role::First,
+        };
+        if self.settings.role.is_server() {
+            return;
+        }
+        if server.is_none() {
+            let hint = "write server_url: https://SERVER:6443, or remove it for a cluster of one node";
+            self.ignored(
+                ARGS,
+                "a worker (agent) without the address of a server joins nothing".to_owned(),
+                hint,
+            );
+        }
+        if self.settings.token == Token::Random {
+            let hint = "write token: as the server has it (`skerry token create` on the server prints both lines)";
+            self.ignored(
+                "skerry.token",
+                "there is no token: the server lets nobody join without one".to_owned(),
+                hint,
+            );
         }
     }
 

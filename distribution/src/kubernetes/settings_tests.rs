@@ -28,7 +28,7 @@ fn args(text: &str) -> (Settings, Vec<Problem>) {
 fn nothing_configured_is_a_server_with_defaults() {
     let (s, problems) = read(|_| ());
     assert_eq!(problems, []);
-    assert!(!s.joins && s.network && s.proxy && s.coredns);
+    assert!(s.role == Role::First && s.network && s.proxy && s.coredns);
     assert_eq!(
         (s.dns.to_string().as_str(), s.kubeconfig_mode, s.token),
         ("10.43.0.10", 0o640, Token::Random)
@@ -81,6 +81,7 @@ fn what_is_wrong_is_named_and_only_that_is_lost() {
         ("server --node-label -x=y", "no label"),
         ("server --node-ip fe80::1", "no IPv4 address"),
         ("server --cluster-cidr 10.0.0.0/30", "no IPv4 network"),
+        ("server --flannel-backend ipsec", "no pod network"),
         ("server --write-kubeconfig-mode 999", "no file mode"),
         ("server --tls-san a_b", "neither a name nor an address"),
         ("leader", "\"leader\" is no role"),
@@ -95,16 +96,51 @@ fn what_is_wrong_is_named_and_only_that_is_lost() {
 }
 
 #[test]
-fn joining_is_named() {
-    for (s, problems) in [
-        args("agent"),
-        args("server --server https://a:6443"),
-        read(|c| c.skerry.server_url = Some("https://a:6443".into())),
-        read(|c| drop(c.skerry.environment.insert("K3S_URL".into(), "https://a:6443".into()))),
+fn roles() {
+    let url = |u: &str| Some(u.to_owned());
+    let words = |t: &str| t.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    // (k3s_args, server_url, K3S_URL) → role
+    for (args, server_url, variable, role) in [
+        ("", None, None, "first"),
+        ("server", None, None, "first"),
+        ("--node-name x", None, None, "first"),
+        ("", Some("https://a"), None, "worker a:6443"),
+        ("", None, Some("https://b"), "worker b:6443"),
+        ("", Some("https://a"), Some("https://b"), "worker a:6443"),
+        ("agent --server https://c", Some("https://a"), None, "worker c:6443"),
+        ("--server https://c", None, None, "worker c:6443"),
+        ("server --server https://c", None, None, "server c:6443"),
+        ("server", Some("https://a:443"), None, "server a:443"),
+        ("agent", None, None, "worker"),
+        ("", Some("ftp://a"), None, "worker"),
     ] {
-        assert!(s.joins);
-        assert!(problems.iter().any(|p| p.what.contains("not in this version")), "{problems:?}");
+        let (s, problems) = read(|c| {
+            c.skerry.token = Some(Secret("a token of some length".into()));
+            c.skerry.k3s_args = words(args);
+            c.skerry.server_url = server_url.and_then(url);
+            if let Some(v) = variable {
+                c.skerry.environment.insert("K3S_URL".into(), v.into());
+            }
+        });
+        let name = match s.role {
+            Role::First => "first",
+            Role::Server(_) => "server",
+            Role::Worker(_) => "worker",
+        };
+        let mut found = name.to_owned();
+        for e in s.role.servers() {
+            found = format!("{found} {e}");
+        }
+        assert_eq!(found, role, "{args} {server_url:?} {variable:?}");
+        assert_eq!(problems.is_empty(), role != "worker", "{problems:?}");
     }
+}
+
+#[test]
+fn a_worker_without_token_is_told() {
+    let (_, problems) = read(|c| c.skerry.server_url = Some("https://a".into()));
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].key, "skerry.token");
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! The units of one server, and what waits for what.
+//! The units of a server, and what waits for what.
 //!
 //! ```text
 //! apply-boot ── kube-files ─┬─ containerd ─┬─ kube-pause
 //! boot-cmd                  ├─ kine ───┐   └──────────┐
-//! (run-cmd)  netd ── clock ─┴─ kube-certs ─┬──────── kubelet ──┐
+//! (run-cmd)  netd ── clock ─┴─ kube-certs ─┬─ kube-agent, kubelet ─┐
 //!                                          └─ kube-apiserver ──┼─ kube-controller-manager, kube-scheduler
 //!                                                              ├─ kube-setup ── kube-proxy
 //!                                                              └─ kube-ready ── kube-images ── kube-manifests
@@ -13,7 +13,7 @@
 //! is: on a small machine they would only take the processor from each other. `run_cmd` comes before all of it, as in k3OS, where there is one.
 
 use super::argv;
-use super::paths::{FETCH, SETUP};
+use super::paths::{AGENT, FETCH, SETUP};
 use super::settings::Settings;
 use skerry_control::unit::{Kind, Ready, Scope, Stop, Unit};
 use std::time::Duration;
@@ -21,24 +21,19 @@ use std::time::Duration;
 /// Control plane: before pods, after PID 1 and the runtime.
 const CONTROL_PLANE: i32 = -997;
 /// The runtime and kubelet.
-const RUNTIME: i32 = -999;
+pub(super) const RUNTIME: i32 = -999;
 const FILES: Option<u64> = Some(1 << 20);
 
 /// All units. `run_cmd`: there are commands that must come first.
 pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
-    let first: &[&str] = if run_cmd {
-        &["apply-boot", "boot-cmd", "apply-runtime", "run-cmd"]
-    } else {
-        &["apply-boot", "boot-cmd"]
-    };
     let mut units = vec![
-        step("kube-files", "Kubernetes: configuration files", &["prepare"], 30).after(first),
+        files(run_cmd),
         containerd(s),
         service("kine", "Kubernetes: datastore", argv::kine(s), CONTROL_PLANE, 20).after(&["kube-files"]),
-        step("kube-pause", "Kubernetes: sandbox image", &["import", "pause"], 120).after(&["containerd"]),
+        pause(),
         step("kube-certs", "Kubernetes: certificates", &["certs"], 180).after(&["kube-files", "netd", "clock"]),
         api_server(s),
-        kubelet(s),
+        kubelet(s).after(&["kube-certs"]),
         service(
             "kube-controller-manager",
             "Kubernetes: controllers",
@@ -53,14 +48,13 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
             .after(&["kube-apiserver"]),
         step("kube-setup", "Kubernetes: rights", &["setup"], 180).after(&["kube-apiserver"]),
     ];
+    units.push(agent(s).after(&["kube-certs"]));
     if s.proxy {
         let proxy = service("kube-proxy", "Kubernetes: services' network", argv::proxy(s), RUNTIME, 5);
         units.push(proxy.ready("http://127.0.0.1:10256/livez").after(&["kube-setup", "kubelet"]));
     }
-    let mut ready = step("kube-ready", "Kubernetes: node Ready", &["ready"], 0).after(&["kube-apiserver"]);
-    ready.deadline = None;
-    units.push(ready);
-    units.push(step("kube-images", "Kubernetes: images", &["import"], 900).after(&["kube-ready", "kube-pause"]));
+    units.push(ready().after(&["kube-apiserver"]));
+    units.push(images());
     units.push(
         step(
             "kube-manifests",
@@ -70,18 +64,55 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
         )
         .after(&["kube-images"]),
     );
-    let mut check = step("kube-check", "Kubernetes: certificates and address", &["check"], 180).after(&["kube-ready"]);
+    units.push(check("Kubernetes: certificates and address"));
+    units
+}
+
+/// The first step. Everything else comes after it.
+pub(super) fn files(run_cmd: bool) -> Unit {
+    let first: &[&str] = if run_cmd {
+        &["apply-boot", "boot-cmd", "apply-runtime", "run-cmd"]
+    } else {
+        &["apply-boot", "boot-cmd"]
+    };
+    step("kube-files", "Kubernetes: configuration files", &["prepare"], 30).after(first)
+}
+
+pub(super) fn pause() -> Unit {
+    step("kube-pause", "Kubernetes: sandbox image", &["import", "pause"], 120).after(&["containerd"])
+}
+
+/// Waits for ever: the node may need hours for its network or its server.
+pub(super) fn ready() -> Unit {
+    let mut ready = step("kube-ready", "Kubernetes: node Ready", &["ready"], 0);
+    ready.deadline = None;
+    ready
+}
+
+pub(super) fn images() -> Unit {
+    step("kube-images", "Kubernetes: images", &["import"], 900).after(&["kube-ready", "kube-pause"])
+}
+
+pub(super) fn check(title: &str) -> Unit {
+    let mut check = step("kube-check", title, &["check"], 180).after(&["kube-ready"]);
     check.kind = Kind::OneShot {
         retry: true,
         every: Some(Duration::from_secs(60)),
     };
     check.quiet = true;
-    units.push(check);
-    units
+    check
+}
+
+/// What node and cluster tell each other.
+pub(super) fn agent(s: &Settings) -> Unit {
+    let argv = [AGENT, "run"].map(str::to_owned).to_vec();
+    let mut agent = service("kube-agent", "Kubernetes: agent", (argv, argv::environment(s)), RUNTIME, 5);
+    agent.ready = Ready::Notify;
+    agent
 }
 
 /// A step of our own, tried until it succeeds. `deadline` in seconds.
-fn step(name: &str, title: &str, words: &[&str], deadline: u64) -> Unit {
+pub(super) fn step(name: &str, title: &str, words: &[&str], deadline: u64) -> Unit {
     let mut argv = vec![SETUP, "kube"];
     argv.extend(words);
     let mut unit = Unit::one_shot(name, title, &argv);
@@ -90,7 +121,7 @@ fn step(name: &str, title: &str, words: &[&str], deadline: u64) -> Unit {
     unit
 }
 
-fn service(name: &str, title: &str, (argv, env): super::Command, oom_score: i32, grace: u64) -> Unit {
+pub(super) fn service(name: &str, title: &str, (argv, env): super::Command, oom_score: i32, grace: u64) -> Unit {
     let mut unit = Unit::service(name, title, &[]);
     unit.argv = argv;
     unit.env = env;
@@ -103,12 +134,12 @@ fn service(name: &str, title: &str, (argv, env): super::Command, oom_score: i32,
 }
 
 /// A service whose command line needs the node's address: started by our helper, which becomes it.
-fn launched(name: &str, title: &str, s: &Settings, oom_score: i32, grace: u64) -> Unit {
+pub(super) fn launched(name: &str, title: &str, s: &Settings, oom_score: i32, grace: u64) -> Unit {
     let argv = [SETUP, "kube", "run", name].map(str::to_owned).to_vec();
     service(name, title, (argv, argv::environment(s)), oom_score, grace)
 }
 
-trait ReadyAt {
+pub(super) trait ReadyAt {
     fn ready(self, url: &str) -> Self;
 }
 
@@ -125,7 +156,7 @@ impl ReadyAt for Unit {
     }
 }
 
-fn containerd(s: &Settings) -> Unit {
+pub(super) fn containerd(s: &Settings) -> Unit {
     let mut unit = service("containerd", "Container runtime", argv::containerd(s), RUNTIME, 20).after(&["kube-files"]);
     unit.ready = Ready::Notify;
     // Its children hold the pods: they stay when it is stopped.
@@ -144,8 +175,8 @@ fn api_server(s: &Settings) -> Unit {
         .after(&["kine", "kube-certs"])
 }
 
-fn kubelet(s: &Settings) -> Unit {
+pub(super) fn kubelet(s: &Settings) -> Unit {
     launched("kubelet", "Kubernetes: kubelet", s, RUNTIME, 15)
         .ready("http://127.0.0.1:10248/healthz")
-        .after(&["containerd", "kube-certs"])
+        .after(&["containerd"])
 }

@@ -15,6 +15,7 @@ pub mod release;
 pub mod serial;
 pub mod ssh;
 pub mod tools;
+pub mod wire;
 
 use accel::Accel;
 use anyhow::{Context, Result, bail};
@@ -154,6 +155,8 @@ pub struct Request {
     pub iso: Option<(Firmware, Drive, PathBuf)>,
     /// The network card: the name of a PCI device of QEMU.
     pub nic: &'static str,
+    /// Its place on a network of several machines, instead of a network of its own.
+    pub plug: Option<wire::Plug>,
     /// A port for the guest agent: see [`Machine::agent`].
     pub agent: bool,
     /// More words for the kernel command line.
@@ -185,6 +188,7 @@ impl Request {
             disk_is_kept: true,
             iso: None,
             nic: "virtio-net-pci",
+            plug: None,
             agent: false,
             words: vec![],
             clock: None,
@@ -274,9 +278,13 @@ impl Lab {
         let over = limit(child.clone(), patient(request.limit));
         let qemu_said = || format!("starting QEMU: {}", fs::read_to_string(&log).unwrap_or_default().trim());
         let mut qmp = Qmp::open(control).with_context(qemu_said)?;
-        let table = qmp.monitor("info usernet")?;
-        let port = |guest| forwarded(&table, guest).with_context(|| format!("reading the forwarded ports of {table:?}"));
-        let (ssh_port, api_port) = (port(22)?, port(6443)?);
+        let (ssh_port, api_port) = if let Some(plug) = &request.plug {
+            (plug.ssh_port, plug.api_port)
+        } else {
+            let table = qmp.monitor("info usernet")?;
+            let port = |guest| forwarded(&table, guest).with_context(|| format!("reading the forwarded ports of {table:?}"));
+            (port(22)?, port(6443)?)
+        };
         Ok(Machine {
             serial,
             qmp,
@@ -325,10 +333,15 @@ impl Lab {
         command.args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"]);
         command.args(["-chardev", "socket,id=console,fd=1", "-serial", "chardev:console"]);
         command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
-        command.arg("-netdev").arg(format!(
-            "user,id=net,net={net}.0/24,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:0-:6443"
-        ));
-        command.arg("-device").arg(format!("{},netdev=net,mac={MAC},romfile=", request.nic));
+        let (way, mac) = request.plug.as_ref().map_or_else(
+            || {
+                let user = format!("user,id=net,net={net}.0/24,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:0-:6443");
+                (user, MAC)
+            },
+            |plug| (plug.words(), plug.mac.as_str()),
+        );
+        command.args(["-netdev", &way]);
+        command.arg("-device").arg(format!("{},netdev=net,mac={mac},romfile=", request.nic));
         if request.agent {
             let path = agent(&self.scratch, &request.name).display().to_string().replace(',', ",,");
             let port = "virtserialport,chardev=agent,name=org.qemu.guest_agent.0";

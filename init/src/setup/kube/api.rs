@@ -74,15 +74,15 @@ pub fn apply(objects: &[Value]) -> Result<()> {
             body: o.clone(),
         })
     };
-    send(&objects.iter().filter_map(patch).collect::<Vec<_>>())
+    send(Who::Admin, &objects.iter().filter_map(patch).collect::<Vec<_>>())
 }
 
 /// Sends changes in one process, one connection. All are tried; the first that was refused is the error.
-pub fn send(patches: &[Patch]) -> Result<()> {
+pub fn send(who: Who, patches: &[Patch]) -> Result<()> {
     // Two steps may be at it at the same time.
     let dir = format!("{RUN}/patches.{}", std::process::id());
     file::make_dir(&dir, 0o700)?;
-    let identity = identity(Who::Admin)?;
+    let identity = identity(who)?;
     let mut config = String::new();
     for (at, patch) in patches.iter().enumerate() {
         file::replace(format!("{dir}/{at}.json"), patch.body.to_string().as_bytes(), 0o600)?;

@@ -3,11 +3,13 @@
 use super::api;
 use super::look::{self, Machine};
 use super::program::run_kubectl;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use skerry_distribution::kubernetes::manifests::Tokens;
 use skerry_distribution::kubernetes::paths::{MANIFESTS, PKI, RUN, STATE};
+use skerry_distribution::kubernetes::settings::Token;
 use skerry_distribution::kubernetes::{files, manifests, token};
 use skerry_sys::file;
 use std::collections::BTreeSet;
@@ -22,6 +24,7 @@ const APPLY: [&str; 4] = ["apply", "--server-side", "--force-conflicts", "--fiel
 struct Applied {
     digest: String,
     token_id: String,
+    agent_token_id: String,
 }
 
 /// Rights and the bootstrap token: before anything depends on them.
@@ -35,9 +38,12 @@ pub fn system() -> Result<()> {
         return Ok(());
     }
     api::apply(&objects)?;
-    if !earlier.token_id.is_empty() && earlier.token_id != now.token_id {
-        // The secret was changed in the configuration: the old one must not open anything.
-        let secret = format!("bootstrap-token-{}", earlier.token_id);
+    // A secret that was changed in the configuration: the old one must not open anything.
+    for id in [&earlier.token_id, &earlier.agent_token_id] {
+        if id.is_empty() || *id == now.token_id || *id == now.agent_token_id {
+            continue;
+        }
+        let secret = format!("bootstrap-token-{id}");
         run_kubectl(
             &["--namespace=kube-system", "delete", "secret", &secret, "--ignore-not-found"],
             None,
@@ -49,18 +55,20 @@ pub fn system() -> Result<()> {
 fn rights(m: &Machine) -> Result<(Vec<Value>, Applied)> {
     let address = look::address()?;
     let names = files::names(&m.settings, address, &[]);
-    let secret = look::token(&m.settings)?;
-    let Some(token) = token::bootstrap(&secret) else {
-        bail!("deriving the bootstrap token: too little memory")
+    let derive = |token: &Token| token::bootstrap(&look::token(token)?).context("deriving the bootstrap token: too little memory");
+    let tokens = Tokens {
+        server: derive(&m.settings.token)?,
+        agent: m.settings.agent_token.as_ref().map(derive).transpose()?,
     };
     let ca = look::text(format!("{PKI}/ca.crt"));
-    let objects = manifests::system(&m.settings, &m.facts, address, &names, &token, &ca);
+    let objects = manifests::system(&m.settings, &m.facts, address, &names, &tokens, &ca);
     let digest = look::hex(&Sha256::digest(Value::from(objects.clone()).to_string()));
     Ok((
         objects,
         Applied {
             digest,
-            token_id: token.id,
+            token_id: tokens.server.id,
+            agent_token_id: tokens.agent.map(|t| t.id).unwrap_or_default(),
         },
     ))
 }

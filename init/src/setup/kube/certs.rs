@@ -29,8 +29,23 @@ pub fn run() -> Result<()> {
         island(&m)?;
     }
     renew(&m, &addresses)?;
+    settle(&m, &addresses)
+}
+
+/// The same for a worker, whose certificate is the business of `agent`: its address, and what kubelet is told of the cluster.
+pub fn address() -> Result<()> {
+    let m = look::machine()?;
+    let addresses = look::addresses(&m.settings);
+    if addresses.island {
+        island(&m)?;
+    }
+    file::replace(files::KUBELET_JSON, files::kubelet_text(&m.settings).as_bytes(), 0o644)?;
+    settle(&m, &addresses)
+}
+
+fn settle(m: &Machine, addresses: &Addresses) -> Result<()> {
     file::replace(look::address_path(), format!("{}\n", addresses.node).as_bytes(), 0o644)?;
-    resolv_conf(&m)?;
+    resolv_conf(m)?;
     // Nothing runs yet.
     restarts::clear()
 }

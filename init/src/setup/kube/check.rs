@@ -8,6 +8,7 @@ use skerry_sys::file;
 /// Reissues what must be, and restarts what holds it.
 pub fn run() -> Result<()> {
     let m = look::machine()?;
+    let server = m.settings.role.is_server();
     let addresses = look::addresses(&m.settings);
     // A network that went away is no reason to move the node: its address may come back.
     if !addresses.island {
@@ -18,13 +19,15 @@ pub fn run() -> Result<()> {
                 addresses.node,
                 before.map(|b| format!(", it was {b}")).unwrap_or_default()
             );
-            restarts::add(&["kube-apiserver", "kubelet"])?;
+            restarts::add(if server { &["kube-apiserver", "kubelet"] } else { &["kubelet"] })?;
         }
-        certs::renew(&m, &addresses)?;
+        if server {
+            certs::renew(&m, &addresses)?;
+        }
         file::replace(look::address_path(), format!("{}\n", addresses.node).as_bytes(), 0o644)?;
     }
     restarts::perform()?;
-    if certs::resolv_conf(&m)? && m.settings.coredns {
+    if certs::resolv_conf(&m)? && server && m.settings.coredns {
         println!("the name servers are others now: CoreDNS is started anew");
         run_kubectl(&["--namespace=kube-system", "rollout", "restart", "deployment/coredns"], None)?;
     }

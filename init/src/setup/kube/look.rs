@@ -4,7 +4,9 @@ use anyhow::{Context, Result, bail};
 use skerry_config::types::Config;
 use skerry_distribution::Facts;
 use skerry_distribution::kubernetes::address::{self, Addresses};
-use skerry_distribution::kubernetes::paths::{RUN, TOKEN};
+use skerry_distribution::kubernetes::cluster::Cluster;
+use skerry_distribution::kubernetes::paths::{CLUSTER, RUN, TOKEN};
+use skerry_distribution::kubernetes::role::Role;
 use skerry_distribution::kubernetes::settings::{Settings, Token, settings};
 use skerry_sys::file;
 use std::net::Ipv4Addr;
@@ -26,7 +28,13 @@ pub struct Machine {
 pub fn machine() -> Result<Machine> {
     let config: Config = json("/run/skerry/config.json")?;
     let facts: Facts = json("/run/skerry/facts.json")?;
-    let (settings, _) = settings(&config, &facts);
+    let (mut settings, _) = settings(&config, &facts);
+    // A node that joined: what its cluster says, as it was told last.
+    if settings.role != Role::First {
+        if let Ok(cluster) = serde_json::from_str::<Cluster>(&text(CLUSTER)) {
+            settings = settings.adopting(&cluster);
+        }
+    }
     Ok(Machine { config, facts, settings })
 }
 
@@ -60,10 +68,10 @@ pub fn address() -> Result<Ipv4Addr> {
         .with_context(|| format!("reading the node's address from {path}: unit kube-certs writes it"))
 }
 
-/// The cluster's secret.
-pub fn token(settings: &Settings) -> Result<String> {
-    let path = match &settings.token {
-        Token::Given(secret) => return Ok(secret.0.clone()),
+/// A secret of the cluster.
+pub fn token(token: &Token) -> Result<String> {
+    let path = match token {
+        Token::Given(secret) => return Ok(secret.0.trim().to_owned()),
         Token::File(path) => path.as_str(),
         Token::Random => TOKEN,
     };

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `prepare` | kube-files | directories, configuration files, the cluster's secret |
 //! | `certs` | kube-certs | keys, certificates, kubeconfigs: made, kept, reissued |
-//! | `run NAME` | kube-apiserver, kubelet | becomes that component, with the node's address in its command line |
+//! | `address` | kube-address | a worker's address and configuration, once it joined |
+//! | `run NAME` | kube-apiserver, kubelet, a worker's kube-proxy | becomes that component, with the node's address in its command line |
 //! | `import pause` | kube-pause | the sandbox image, if it is missing from containerd |
 //! | `import` | kube-images | image archives that are missing from containerd |
 //! | `setup` | kube-setup | rights, bootstrap token |
@@ -35,6 +36,7 @@ pub fn run(args: &[String]) -> Result<()> {
     match words.as_slice() {
         ["prepare"] => prepare::run(),
         ["certs"] => certs::run(),
+        ["address"] => certs::address(),
         ["run", name] => run::run(name),
         ["import", "pause"] => import::run(import::Which::Pause),
         ["import"] => import::run(import::Which::All),
@@ -42,6 +44,6 @@ pub fn run(args: &[String]) -> Result<()> {
         ["ready"] => ready::run(),
         ["manifests"] => apply::owner(),
         ["check"] => check::run(),
-        _ => bail!("reading the arguments: expected setup kube prepare|certs|run NAME|import [pause]|setup|ready|manifests|check"),
+        _ => bail!("reading the arguments: expected setup kube prepare|certs|address|run NAME|import [pause]|setup|ready|manifests|check"),
     }
 }

@@ -2,8 +2,10 @@
 
 use super::look;
 use anyhow::Result;
-use skerry_distribution::kubernetes::paths::{CONFLIST, DATASTORE, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN};
+use skerry_distribution::kubernetes::paths::{AGENT_JSON, CONFLIST, DATASTORE, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN};
+use skerry_distribution::kubernetes::role::Role;
 use skerry_distribution::kubernetes::settings::Token;
+use skerry_distribution::kubernetes::{cluster, files};
 use skerry_sys::file;
 use std::io::Read;
 use std::path::Path;
@@ -37,15 +39,24 @@ pub fn run() -> Result<()> {
             file::replace(&f.path, f.text.as_bytes(), f.mode)?;
         }
     }
+    if m.settings.role == Role::First && m.settings.token == Token::Random && look::text(TOKEN).trim().is_empty() {
+        file::replace(TOKEN, format!("{}\n", random()?).as_bytes(), 0o600)?;
+        println!("no token is configured: 128 random bits were made, see {TOKEN}");
+    }
+    if m.settings.role != Role::First {
+        // Without a token only a node that joined already starts; `agent join` says so.
+        let token = look::token(&m.settings.token).unwrap_or_else(|why| {
+            println!("{why:#}");
+            String::new()
+        });
+        file::replace(JOIN, files::pretty(&cluster::join(&m.settings, &token)).as_bytes(), 0o600)?;
+    }
+    file::replace(AGENT_JSON, files::pretty(&cluster::agent(&m.settings)).as_bytes(), 0o644)?;
     if m.settings.network {
         name_foreign_networks();
     } else if Path::new(CONFLIST).exists() {
         // Switched off: what an earlier boot left would still be read.
         std::fs::remove_file(CONFLIST)?;
-    }
-    if m.settings.token == Token::Random && look::text(TOKEN).trim().is_empty() {
-        file::replace(TOKEN, format!("{}\n", random()?).as_bytes(), 0o600)?;
-        println!("no token is configured: 128 random bits were made, see {TOKEN}");
     }
     Ok(())
 }

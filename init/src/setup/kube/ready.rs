@@ -4,9 +4,7 @@ use super::api::{self, Patch, Who};
 use super::look::{self, Machine};
 use anyhow::{Context, Result, bail};
 use serde_json::{Deserializer, Value};
-use skerry_distribution::kubernetes::paths::CONFLIST;
-use skerry_distribution::kubernetes::{files, labels};
-use skerry_sys::file;
+use skerry_distribution::kubernetes::labels;
 use std::os::unix::net::UnixDatagram;
 
 /// One watch from start to end: an event for each change, and no polling.
@@ -61,27 +59,22 @@ fn status(text: &str) {
     }
 }
 
-/// Labels, taints and the range of pods' addresses.
+/// Labels and taints.
 fn make_as_configured(m: &Machine, mut node: Value) -> Result<()> {
+    let who = if m.settings.role.is_server() { Who::Admin } else { Who::Node };
     let path = format!("/api/v1/nodes/{}", m.settings.node_name);
     for attempt in 1.. {
         let Some(body) = labels::patch(&node, &m.settings) else { break };
-        match api::send(&[Patch {
+        let change = Patch {
             path: path.clone(),
             kind: "merge-patch+json",
             body,
-        }]) {
+        };
+        match api::send(who, &[change]) {
             Ok(()) => break,
             Err(why) if attempt >= 5 => return Err(why),
             // Somebody changed the node at the same moment.
-            Err(_) => node = api::get(Who::Admin, &path)?,
-        }
-    }
-    if let Some(range) = labels::pod_cidr(&node).filter(|_| m.settings.network) {
-        let wanted = files::conflist(range);
-        if look::text(CONFLIST) != wanted {
-            println!("the cluster gave this node {range} for its pods");
-            file::replace(CONFLIST, wanted.as_bytes(), 0o644)?;
+            Err(_) => node = api::get(who, &path)?,
         }
     }
     Ok(())

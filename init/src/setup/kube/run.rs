@@ -1,4 +1,4 @@
-//! `run NAME`: becomes a component whose command line needs the node's address.
+//! `run NAME`: becomes a component whose command line needs the node's address, or what the cluster says.
 
 use super::{certs, look};
 use anyhow::{Context, Result, bail};
@@ -16,6 +16,7 @@ pub fn run(name: &str) -> Result<()> {
             certs::resolv_conf(&m)?;
             argv::kubelet(&m.settings, address)
         }
+        "kube-proxy" => argv::proxy(&m.settings),
         other => bail!("running {other}: it needs no help to start"),
     };
     let Some((program, rest)) = argv.split_first() else {
