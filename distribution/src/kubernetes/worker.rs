@@ -1,0 +1,45 @@
+//! The units of a worker, and what waits for what.
+//!
+//! ```text
+//! apply-boot ── kube-files ── containerd ── kube-pause ───────────────────────┐
+//! boot-cmd           └───── kube-join ─┬─ kube-address ─┬─ kubelet ── kube-proxy ├─ kube-images
+//! (run-cmd)   netd ── clock ─┘         └─ kube-agent ───┘    └── kube-ready ──┘
+//! ```
+//!
+//! `kube-agent` comes before kubelet: it is the way to the servers. After the first join none of this needs a server to start.
+
+use super::argv;
+use super::settings::Settings;
+use super::units::{self, RUNTIME, ReadyAt, step};
+use skerry_control::unit::Unit;
+
+/// All units. `run_cmd`: there are commands that must come first.
+pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
+    let mut join = units::service(
+        "kube-join",
+        "Kubernetes: join",
+        ([super::paths::AGENT, "join"].map(str::to_owned).to_vec(), argv::environment(s)),
+        RUNTIME,
+        5,
+    );
+    join.kind = step("", "", &[], 0).kind;
+    join.deadline = None;
+    let mut units = vec![
+        units::files(run_cmd),
+        units::containerd(s),
+        units::pause(),
+        join.after(&["kube-files", "netd", "clock"]),
+        step("kube-address", "Kubernetes: node's address", &["address"], 30).after(&["kube-join"]),
+        units::agent(s).after(&["kube-join"]),
+        units::kubelet(s).after(&["kube-address", "kube-agent"]),
+        units::ready().after(&["kubelet"]),
+        units::images(),
+        units::check("Kubernetes: address"),
+    ];
+    if s.proxy {
+        // The pods' range is the cluster's to say: known after the first join.
+        let proxy = units::launched("kube-proxy", "Kubernetes: services' network", s, RUNTIME, 5);
+        units.push(proxy.ready("http://127.0.0.1:10256/livez").after(&["kubelet"]));
+    }
+    units
+}
