@@ -7,11 +7,11 @@ TESTS  := $(CARGO) run --quiet --profile tool -p skerry-tests --bin
 OUT    ?= out
 KERNEL ?= cloud
 
-.PHONY: help image disk iso run test torture ci bench check docs size clean
+.PHONY: help image disk iso run cluster cluster-status cluster-down test torture ci bench check docs size clean
 .DEFAULT_GOAL := help
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 image: ## Build the release into out/: vmlinuz, initrd.img, root.img, manifest.json (KERNEL=cloud|full)
 	@$(IMAGES) image --kernel $(KERNEL) --out $(OUT)
@@ -27,6 +27,15 @@ iso: image ## Make the ISO to burn or dd: out/skerry-amd64.iso (CONFIG=config.ya
 
 run: image ## Boot it in QEMU to a Ready node and stay on its console (ONCE=1: power off and exit)
 	@$(TESTS) run-node -- $(OUT)
+
+cluster: image ## Boot N machines (3) that join one cluster, and leave them running
+	@$(TESTS) cluster -- up $(or $(N),3) $(OUT)
+
+cluster-status: ## What runs of it, and how to reach it
+	@$(TESTS) cluster -- status
+
+cluster-down: ## Switch it off
+	@$(TESTS) cluster -- down
 
 test: ## Every test that this machine can run (REQUIRE=all: a skip is a failure; ONLY=word: some)
 	@$(TESTS) suite -- $(if $(ONLY),--only $(ONLY))

@@ -94,7 +94,7 @@ fn explain_says_where_each_value_came_from_and_what_becomes_of_it() {
         "hostname: a\nk3os: {server_url: 'https://s:6443'}\n",
     );
     let expected = "hostname = c\n    from command line:1:1, over -:1:11\n    boot: set as the host name, also in /etc/hostname and /etc/hosts\n\
-                    skerry.server_url = https://s:6443\n    from -:2:20\n    not in this version: no cluster is joined\n";
+                    skerry.server_url = https://s:6443\n    from -:2:20\n    kubernetes: the server whose cluster is joined\n";
     assert_eq!(out(&output), expected);
 }
 

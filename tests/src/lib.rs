@@ -7,6 +7,7 @@
 //! * [`machine`]: one machine: started, watched, asked, cut off.
 //! * [`cases`]: the table of machine tests, each a function over a [`machine::Lab`].
 //! * [`suite`]: the tiers of `make test`, and how their results are counted.
+//! * [`cluster`]: several machines on one network.
 //! * [`node`]: one node with one pod, from power-on to the pod's log.
 //! * [`tape`]: a disk that remembers its writes, to be cut at any of them.
 //! * [`bench`]: the figures of `make bench`.
@@ -16,6 +17,7 @@
 
 pub mod bench;
 pub mod cases;
+pub mod cluster;
 pub mod machine;
 pub mod node;
 pub mod suite;

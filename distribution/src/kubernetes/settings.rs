@@ -58,7 +58,7 @@ pub struct Settings {
     pub proxy: bool,
     /// Whether CoreDNS is installed.
     pub coredns: bool,
-    /// Whether Services of type LoadBalancer get the nodes' addresses.
+    /// Whether Services of type `LoadBalancer` get the nodes' addresses.
     pub service_lb: bool,
     /// Permissions of the owner's kubeconfig.
     pub kubeconfig_mode: u32,

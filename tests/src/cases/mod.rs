@@ -11,6 +11,7 @@ mod faults;
 pub mod grub;
 mod install;
 mod iso;
+mod join;
 mod media;
 mod node;
 mod none;
@@ -53,7 +54,9 @@ pub struct Case {
 }
 
 /// Those that run Kubernetes: they want both cores, and their limits are for a computer that does nothing else.
-const ALONE: [&str; 8] = [
+const ALONE: [&str; 10] = [
+    "join",
+    "join-refused",
     "full-config",
     "second-boot",
     "address-changed",
@@ -370,6 +373,18 @@ pub const TABLE: &[Case] = &[
         260,
         "after a power cut: same CA, state kept, pod back; DNS, a Service, containerd restarted",
         node::second_boot,
+    ),
+    unproven(
+        "join",
+        300,
+        "a worker joins by two lines; pods of both nodes reach each other; each starts without the other",
+        join::join,
+    ),
+    unproven(
+        "join-refused",
+        300,
+        "a wrong token, a name that is taken, a server's name: refused, and told what to do",
+        join::refused,
     ),
     unproven(
         "address-changed",

@@ -177,7 +177,7 @@ const KEYS: [Probe<'static>; 31] = [
     (
         "server_url: answered",
         "echo 'skerry: {server_url: https://192.0.2.1:6443, token: a-long-and-secret-token}' > /run/w.yaml; skerry config explain /run/w.yaml 2>&1 | grep -i -A3 server_url",
-        Expect::Has("not in this version"),
+        Expect::Has("the server whose cluster is joined"),
     ),
     (
         "install: answered",

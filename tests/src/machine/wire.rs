@@ -6,6 +6,7 @@
 use super::qmp::Qmp;
 use super::{Lab, forwarded, limit};
 use anyhow::{Context, Result};
+use std::fmt::Write as _;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -52,13 +53,17 @@ impl Wire {
             .collect();
         let mut user = "user,id=user,net=10.0.2.0/24".to_owned();
         for (address, _) in &places {
-            user.push_str(&format!(",hostfwd=tcp:127.0.0.1:0-{address}:22,hostfwd=tcp:127.0.0.1:0-{address}:6443"));
+            for port in [22, 6443] {
+                let _ = write!(user, ",hostfwd=tcp:127.0.0.1:0-{address}:{port}"); // a string takes everything
+            }
         }
         command.args(["-netdev", &user, "-netdev", "hubport,id=router,hubid=0,netdev=user"]);
         for (n, (_, socket)) in places.iter().enumerate() {
             let _ = fs::remove_file(socket);
             let path = socket.display().to_string().replace(',', ",,");
-            command.arg("-netdev").arg(format!("stream,id=cable{n},server=on,addr.type=unix,addr.path={path}"));
+            command
+                .arg("-netdev")
+                .arg(format!("stream,id=cable{n},server=on,addr.type=unix,addr.path={path}"));
             command.arg("-netdev").arg(format!("hubport,id=port{n},hubid=0,netdev=cable{n}"));
         }
         let (control, qemu_control) = UnixStream::pair().context("making a control line")?;
@@ -69,11 +74,17 @@ impl Wire {
         let child = Arc::new(Mutex::new(command.spawn().context("starting the network (QEMU)")?));
         drop(command);
         let over = limit(child.clone(), lives);
-        let said = || format!("starting the network (QEMU): {}", fs::read_to_string(&log).unwrap_or_default().trim());
+        let said = || {
+            format!(
+                "starting the network (QEMU): {}",
+                fs::read_to_string(&log).unwrap_or_default().trim()
+            )
+        };
         let mut control = Qmp::open(control).with_context(said)?;
         let table = control.monitor("info usernet")?;
         let plugs = (1..=machines).zip(places).map(|(n, (address, socket))| {
-            let port = |guest| forwarded(&only(&table, &address), guest).with_context(|| format!("reading the ports of {address} in {table:?}"));
+            let port =
+                |guest| forwarded(&only(&table, &address), guest).with_context(|| format!("reading the ports of {address} in {table:?}"));
             Ok(Plug {
                 socket,
                 mac: format!("52:54:00:53:4b:{:02x}", 0x20 + n),
@@ -102,7 +113,10 @@ impl Plug {
     /// QEMU's words for the machine's end of the cable.
     pub fn words(&self) -> String {
         let path = |p: &Path| p.display().to_string().replace(',', ",,");
-        format!("stream,id=net,server=off,addr.type=unix,addr.path={},reconnect-ms=500", path(&self.socket))
+        format!(
+            "stream,id=net,server=off,addr.type=unix,addr.path={},reconnect-ms=500",
+            path(&self.socket)
+        )
     }
 }
 

@@ -1,0 +1,242 @@
+//! Machines that join: a worker by two lines, what its pods reach, what it does without its server, and whom the server refuses.
+
+use super::check::{Checks, Expect, Probe};
+use super::start::{NODE_IS_READY, TO_READY, log_in};
+use super::{Bench, seconds};
+use crate::cluster::{Cluster, Node, Part};
+use crate::machine::Machine;
+use anyhow::{Context, Result};
+use std::time::Duration;
+
+const PODS: &str = include_str!("../../fixtures/two-pods.yaml");
+const LIMIT: Duration = seconds(1500);
+
+/// Words of kubectl that wait for a node.
+fn is_ready(name: &str) -> String {
+    format!("kubectl wait --for=create node/{name} --timeout=240s && kubectl wait --for=condition=Ready node/{name} --timeout=240s")
+}
+
+fn ready(machine: &Machine) -> Result<()> {
+    machine
+        .serial
+        .wait_any(&NODE_IS_READY, 0, TO_READY)
+        .map(drop)
+        .context("waiting for the node to be Ready")
+}
+
+fn exec(pod: &str, command: &str) -> String {
+    format!("kubectl exec {pod} -- /bin/busybox sh -c {command:?}")
+}
+
+/// Runs `work`; if it fails, every machine's logs are kept.
+fn with_all<const N: usize>(bench: &Bench, mut machines: [Machine; N], work: impl FnOnce(&mut [Machine; N]) -> Result<()>) -> Result<()> {
+    let done = work(&mut machines);
+    if done.is_err() {
+        for machine in &mut machines {
+            machine.keep_logs(&bench.lab);
+        }
+    }
+    done
+}
+
+/// One server and one worker, through the worker's and the server's absence.
+pub fn join(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let lab = &bench.lab;
+    let cluster = Cluster::new(lab, "join", 2, &bench.hello, LIMIT)?;
+    let (first, second) = (Node::new(1, Part::First), Node::new(2, Part::Worker));
+    let machines = [cluster.install(&first)?, cluster.install(&second)?];
+    with_all(bench, machines, |[server, worker]| {
+        ready(server)?;
+        log_in(bench, server, 0)?;
+        checks.that(
+            "the worker joins by server_url and token",
+            server.root_within(lab, &is_ready("node-2"), seconds(500)).map(drop),
+        );
+        server
+            .root_within(
+                lab,
+                &format!("kubectl apply -f - <<'EOF'\n{PODS}\nEOF\nkubectl wait --for=condition=Ready pod/on-1 pod/on-2 --timeout=240s"),
+                seconds(300),
+            )
+            .context("starting a pod on each node")?;
+        across(bench, server, checks)?;
+        log_in(bench, worker, 0)?;
+        as_a_worker(bench, worker, checks)?;
+        away(bench, &cluster, &first, server, worker, checks)
+    })
+}
+
+/// What pods on two nodes are to each other.
+fn across(bench: &Bench, server: &mut Machine, checks: &mut Checks) -> Result<()> {
+    let ip = |pod: &str| format!("$(kubectl get pod {pod} -o jsonpath={{.status.podIP}})");
+    let fetch = |from: &str, to: &str| {
+        format!(
+            "IP={}; kubectl exec {from} -- /bin/busybox wget -T 20 -qO- http://$IP/body | wc -c",
+            ip(to)
+        )
+    };
+    let source = format!(
+        "IP={}; kubectl exec on-1 -- /bin/busybox wget -T 20 -qO- http://$IP/body >/dev/null; kubectl logs on-2 | grep -c -F \"$(kubectl get pod on-1 -o jsonpath={{.status.podIP}})\"",
+        ip("on-2")
+    );
+    let (there, back) = (fetch("on-1", "on-2"), fetch("on-2", "on-1"));
+    let by_name = exec(
+        "on-2",
+        "for i in 1 2 3 4 5 6 7 8 9 10; do busybox wget -T 10 -qO- http://pair.default.svc.cluster.local/name; done | sort -u | busybox wc -l",
+    );
+    let out = exec("on-2", "busybox nc -w 10 10.0.2.21 22 </dev/null | busybox head -c 3");
+    let probes: [Probe<'_>; 8] = [
+        ("64 KiB from a worker's pod", &there, Expect::Is("65536")),
+        ("64 KiB from a server's pod", &back, Expect::Is("65536")),
+        ("pods see each other's own address", &source, Expect::Success),
+        ("a Service answers from both nodes", &by_name, Expect::Is("2")),
+        ("a worker's pod reaches the machines' network", &out, Expect::Is("SSH")),
+        ("the log of a worker's pod", "kubectl logs on-2 | head -1", Expect::Is("on-2")),
+        (
+            "each node has its range of addresses",
+            "kubectl get nodes -o jsonpath='{.items[*].spec.podCIDR}' | tr ' ' '\\n' | sort -u | wc -l",
+            Expect::Is("2"),
+        ),
+        (
+            "the worker is no control plane",
+            "kubectl get node node-2 -o jsonpath='{.metadata.labels}'",
+            Expect::Lacks("node-role.kubernetes.io/control-plane"),
+        ),
+    ];
+    checks.probe(server.ssh(&bench.lab)?, &probes, seconds(300))
+}
+
+fn as_a_worker(bench: &Bench, worker: &mut Machine, checks: &mut Checks) -> Result<()> {
+    let probes: [Probe<'_>; 5] = [
+        (
+            "no control plane runs on it",
+            "pgrep -f 'kube-apiserver|kine|kube-scheduler'",
+            Expect::Failure,
+        ),
+        ("it holds no key of the cluster", "ls /etc/kubernetes/pki", Expect::Is("ca.crt")),
+        (
+            "its certificate is its own",
+            "stat -c %a /etc/kubernetes/kubelet.conf /var/lib/skerry/kube/identity.key",
+            Expect::Is("600\n600"),
+        ),
+        (
+            "its token is in no file on data",
+            "grep -rl 'a token of a cluster' /var/lib/skerry/kube /etc/kubernetes",
+            Expect::Failure,
+        ),
+        (
+            "no service restarts for ever",
+            "skerry services | grep -E 'backoff|failed'",
+            Expect::Is(""),
+        ),
+    ];
+    checks.probe(worker.ssh(&bench.lab)?, &probes, seconds(60))
+}
+
+/// The power of both is cut; the worker is back first.
+fn away(bench: &Bench, cluster: &Cluster<'_>, first: &Node, server: &mut Machine, worker: &mut Machine, checks: &mut Checks) -> Result<()> {
+    let lab = &bench.lab;
+    server.cut();
+    let from = worker.serial.mark();
+    worker.qmp.run("system_reset", &serde_json::json!({}))?;
+    log_in(bench, worker, from)?;
+    let probes: [Probe<'_>; 2] = [
+        (
+            "without its server it starts, and says what it waits for",
+            "for i in $(seq 120); do skerry status | grep -q 'node Ready' && skerry services | grep -E 'kubelet +ready' && break; sleep 1; done",
+            Expect::Success,
+        ),
+        (
+            "and does not join again",
+            "skerry logs kube-join | tail -5",
+            Expect::Lacks("joined"),
+        ),
+    ];
+    checks.probe(worker.ssh(lab)?, &probes, seconds(200))?;
+    *server = cluster.again(first)?;
+    ready(server)?;
+    log_in(bench, server, 0)?;
+    // Both were Ready before the cut: what counts is that the worker's kubelet of this boot says so.
+    let again = "BOOT=$(kubectl get node node-2 -o jsonpath='{.status.nodeInfo.bootID}'); kubectl wait --for=condition=Ready node/node-2 --timeout=240s && echo $BOOT";
+    let said = server.root_within(lab, again, seconds(300));
+    if let Some(said) = checks.that("the server is back, and the worker Ready", said) {
+        let boot = worker.root(lab, "cat /proc/sys/kernel/random/boot_id")?;
+        checks.has("by the kubelet that runs now", &said, boot.trim());
+    }
+    let works = exec("on-2", "busybox wget -T 20 -qO- http://pair.default.svc.cluster.local/name");
+    let probes: [Probe<'_>; 1] = [(
+        "pods reach each other again",
+        &format!("for i in $(seq 60); do {works} && break; sleep 1; done"),
+        Expect::Has("on-"),
+    )];
+    checks.probe(server.ssh(lab)?, &probes, seconds(200))
+}
+
+/// Whom the server does not let in, and what both sides say.
+pub fn refused(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let lab = &bench.lab;
+    let cluster = Cluster::new(lab, "refused", 2, &bench.hello, LIMIT)?;
+    let first = Node::new(1, Part::First);
+    let second = Node::new(2, Part::Worker);
+    let mut wrong = second.clone();
+    wrong.token = Some("another token of another cluster".into());
+    let machines = [cluster.install(&first)?, cluster.install(&wrong)?];
+    with_all(bench, machines, |[server, worker]| {
+        ready(server)?;
+        log_in(bench, server, 0)?;
+        log_in(bench, worker, 0)?;
+        let says = |words: &str| {
+            format!(
+                "for i in $(seq 180); do skerry logs kube-join | grep -m1 -i '{words}' && exit 0; sleep 1; done; skerry logs kube-join; exit 1"
+            )
+        };
+        let probes: [Probe<'_>; 2] = [
+            ("a wrong token is named", &says("token"), Expect::Success),
+            (
+                "and nothing of the cluster is on it",
+                "ls /etc/kubernetes/kubelet.conf",
+                Expect::Failure,
+            ),
+        ];
+        checks.probe(worker.ssh(lab)?, &probes, seconds(240))?;
+        worker.cut();
+
+        *worker = cluster.install(&second)?;
+        checks.that(
+            "with the right one it joins",
+            server.root_within(lab, &is_ready("node-2"), seconds(500)).map(drop),
+        );
+        worker.cut();
+
+        // Installed anew under the same name: another identity.
+        *worker = cluster.install(&second)?;
+        log_in(bench, worker, 0)?;
+        let probes: [Probe<'_>; 1] = [(
+            "a name that is taken is refused, with what to do",
+            &says("kubectl delete node node-2"),
+            Expect::Success,
+        )];
+        checks.probe(worker.ssh(lab)?, &probes, seconds(240))?;
+        let freed = format!("kubectl delete node node-2 && {}", is_ready("node-2"));
+        checks.that(
+            "and let in once the name is free",
+            server.root_within(lab, &freed, seconds(500)).map(drop),
+        );
+        worker.cut();
+
+        // Who knows the token is not the server.
+        let mut thief = second.clone();
+        thief.name = "node-1".into();
+        *worker = cluster.install(&thief)?;
+        log_in(bench, worker, 0)?;
+        let probes: [Probe<'_>; 2] = [
+            ("the server's name is taken", &says("kubectl delete node node-1"), Expect::Success),
+            (
+                "and no certificate was given out for it",
+                "ls /etc/kubernetes/kubelet.conf",
+                Expect::Failure,
+            ),
+        ];
+        checks.probe(worker.ssh(lab)?, &probes, seconds(240))
+    })
+}

@@ -1,0 +1,125 @@
+//! A cluster of machines on one virtual Ethernet: the first makes it, the others join it by two lines of configuration.
+
+use crate::machine::disk::Seed;
+use crate::machine::wire::{Wire, address};
+use crate::machine::{Lab, Machine, Request};
+use anyhow::{Context, Result};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The secret of test clusters.
+pub const TOKEN: &str = "a token of a cluster in a laboratory";
+/// Memory of a server, in MiB.
+const SERVER_MEMORY: u32 = 2560;
+/// Memory of a worker, in MiB.
+const WORKER_MEMORY: u32 = 1280;
+/// Size of a data disk, in MiB.
+const DISK: u32 = 6144;
+
+/// What a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It makes the cluster.
+    First,
+    /// A worker.
+    Worker,
+}
+
+/// One machine's place and part.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// From 1 on; 1 is the first server.
+    pub number: u8,
+    /// Its name, in the cluster too.
+    pub name: String,
+    /// Its part.
+    pub part: Part,
+    /// Its secret, where it is not [`TOKEN`].
+    pub token: Option<String>,
+    /// More lines of its configuration.
+    pub more: String,
+}
+
+impl Node {
+    /// With the defaults of its part.
+    pub fn new(number: u8, part: Part) -> Self {
+        Self {
+            number,
+            name: format!("node-{number}"),
+            part,
+            token: None,
+            more: String::new(),
+        }
+    }
+
+    /// Its whole configuration. The address is fixed, because the ports that lead to it are.
+    pub fn config(&self, lab: &Lab) -> String {
+        let mut text = format!(
+            "#cloud-config\nhostname: {}\nssh_authorized_keys: [{:?}]\nnetwork:\n  version: 2\n  ethernets:\n    eth0:\n      \
+             addresses: [{}/24]\n      routes: [{{to: default, via: 10.0.2.2}}]\n      nameservers: {{addresses: [10.0.2.3]}}\n\
+             skerry:\n  password: skerry\n  token: {:?}\n",
+            self.name,
+            lab.key.public,
+            address(self.number),
+            self.token.as_deref().unwrap_or(TOKEN),
+        );
+        if self.part == Part::Worker {
+            let _ = writeln!(text, "  server_url: https://{}:6443", address(1)); // a string takes everything
+        }
+        text.push_str(&self.more);
+        text
+    }
+}
+
+/// The machines of a cluster, each by its number.
+#[derive(Debug)]
+pub struct Cluster<'a> {
+    lab: &'a Lab,
+    name: String,
+    hello: PathBuf,
+    wire: Wire,
+    limit: Duration,
+}
+
+impl<'a> Cluster<'a> {
+    /// The network for `machines` machines, none of which is started.
+    pub fn new(lab: &'a Lab, name: &str, machines: u8, hello: &Path, limit: Duration) -> Result<Self> {
+        Ok(Self {
+            lab,
+            name: name.to_owned(),
+            hello: hello.to_path_buf(),
+            wire: Wire::new(lab, name, machines, crate::machine::patient(limit))?,
+            limit,
+        })
+    }
+
+    /// Makes a node's data disk anew and starts it.
+    pub fn install(&self, node: &Node) -> Result<Machine> {
+        let seed = Seed::config(node.config(self.lab)).copy("var/lib/rancher/k3s/agent/images/hello.tar", &self.hello);
+        let data = self.lab.data_disk(&self.machine(node), &seed, DISK)?;
+        self.boot(node, &data)
+    }
+
+    /// Starts a node on the disk that it has.
+    pub fn again(&self, node: &Node) -> Result<Machine> {
+        let data = self.lab.folder(&self.machine(node))?.join("data.img");
+        self.boot(node, &data)
+    }
+
+    fn machine(&self, node: &Node) -> String {
+        format!("{}-{}", self.name, node.number)
+    }
+
+    fn boot(&self, node: &Node, data: &Path) -> Result<Machine> {
+        let request = Request {
+            memory: if node.part == Part::Worker { WORKER_MEMORY } else { SERVER_MEMORY },
+            data: Some(data.to_path_buf()),
+            plug: Some(self.wire.plug(node.number)?.clone()),
+            restarts: true,
+            limit: self.limit,
+            ..Request::new(&self.machine(node))
+        };
+        self.lab.start(&request).with_context(|| format!("starting {}", node.name))
+    }
+}
