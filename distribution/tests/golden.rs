@@ -3,7 +3,7 @@
 
 use skerry_config::types::{Config, Distribution, Secret, WriteFile};
 use skerry_control::unit;
-use skerry_distribution::kubernetes::{self, argv, files, manifests, token};
+use skerry_distribution::kubernetes::{self, argv, datastore, files, manifests, token};
 use skerry_distribution::{Facts, Plan, Release, plan};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -56,6 +56,7 @@ fn all(config: &Config) -> String {
     let tokens = manifests::Tokens {
         server: token::bootstrap("abcdef.0123456789abcdef").unwrap(),
         agent: s.agent_token.as_ref().map(|_| token::bootstrap("ghijkl.0123456789abcdef").unwrap()),
+        bundle: s.has_peers().then(|| b"sealed".to_vec()),
     };
     let rights = manifests::system(&s, &facts, ADDRESS, &names, &tokens, "CA\n");
     for (title, objects) in [("rights", rights), ("add-ons", manifests::add_ons(&s, &facts))] {
@@ -110,6 +111,25 @@ fn joining() {
     config.skerry.server_url = Some("https://10.0.0.1:6443".into());
     config.skerry.token = Some(Secret("TOKEN_VALUE of a server".into()));
     check("kubernetes-join.txt", &text(&plan(&config, &facts())));
+}
+
+#[test]
+fn several_servers() {
+    let mut config = Config::default();
+    config.skerry.token = Some(Secret("TOKEN_VALUE of a server".into()));
+    config.skerry.k3s_args = vec!["server".into(), "--cluster-init".into()];
+    let facts = facts();
+    let first = text(&plan(&config, &facts));
+    config.skerry.k3s_args = vec!["server".into(), "--server=https://10.0.0.1:6443".into()];
+    let further = text(&plan(&config, &facts));
+    let (s, _) = kubernetes::settings(&config, &facts);
+    let (etcd, _) = datastore::etcd(&s, ADDRESS, &datastore::Start::Joining(vec!["a=https://10.0.0.1:2380".into()]));
+    let (api, _) = argv::api_server(&s, ADDRESS);
+    let commands = format!("\n{}\n\n{}\n", etcd.join("\n  "), api.join("\n  "));
+    check(
+        "kubernetes-servers.txt",
+        &format!("{first}\n# a further server\n{further}{commands}"),
+    );
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub enum Component {
     Kubelet,
     /// `kube-proxy`.
     Proxy,
+    /// `etcd`.
+    Etcd,
 }
 
 /// What a flag means here.
@@ -65,6 +67,16 @@ pub enum Meaning {
     AgentToken,
     /// A file that holds it.
     AgentTokenFile,
+    /// The first of several servers: etcd.
+    ClusterInit,
+    /// A database of the owner's.
+    DatastoreEndpoint,
+    /// Its authority.
+    DatastoreCa,
+    /// Our certificate for it.
+    DatastoreCert,
+    /// The key of that.
+    DatastoreKey,
     /// A server to join.
     Server,
     /// The `resolv.conf` of pods that use the node's DNS.
@@ -77,19 +89,19 @@ pub enum Meaning {
     Without(&'static str),
 }
 
-use Component::{ApiServer, ControllerManager, Kubelet, Proxy, Scheduler};
+use Component::{ApiServer, ControllerManager, Etcd, Kubelet, Proxy, Scheduler};
 use Meaning::{
-    AdvertiseAddress, AgentToken, AgentTokenFile, Arg, AsIs, ClusterCidr, ClusterDns, ClusterDomain, Disable, DisableProxy, FlannelBackend,
-    NodeExternalIp, NodeIp, NodeLabel, NodeName, NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, TlsSan, Token, TokenFile, Without,
-    WriteKubeconfig, WriteKubeconfigMode,
+    AdvertiseAddress, AgentToken, AgentTokenFile, Arg, AsIs, ClusterCidr, ClusterDns, ClusterDomain, ClusterInit, DatastoreCa,
+    DatastoreCert, DatastoreEndpoint, DatastoreKey, Disable, DisableProxy, FlannelBackend, NodeExternalIp, NodeIp, NodeLabel, NodeName,
+    NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, TlsSan, Token, TokenFile, Without, WriteKubeconfig, WriteKubeconfigMode,
 };
 
 /// Whether a flag is followed by a value.
 const VALUE: bool = true;
 const SWITCH: bool = false;
 
-const DATASTORE: &str = "this version keeps its state in SQLite on the data partition";
-const ETCD: &str = "there is no etcd in this version";
+const DATASTORE: &str = "not in this version; where one server is left of several, restore a copy of /var/lib/skerry/kube";
+const ETCD: &str = "etcd is as it is; no snapshots are made in this version";
 const RUNTIME: &str = "the container runtime is the embedded containerd; add to it by files in /etc/containerd/conf.d";
 const NETWORK: &str = "pods use the standard bridge plugin; for another network say --flannel-backend=none and install its CNI";
 const PATHS: &str = "the place is fixed: /var/lib/skerry/kube and /etc/kubernetes";
@@ -143,16 +155,16 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
     ("prefer-bundled-bin", SWITCH, AsIs),
     ("tls-san-security", SWITCH, AsIs),
     ("etcd-disable-snapshots", SWITCH, AsIs),
+    ("cluster-init", SWITCH, ClusterInit),
     // What has no effect.
-    ("cluster-init", SWITCH, Without(DATASTORE)),
     ("cluster-reset", SWITCH, Without(DATASTORE)),
     ("cluster-reset-restore-path", VALUE, Without(DATASTORE)),
-    ("datastore-endpoint", VALUE, Without(DATASTORE)),
-    ("datastore-cafile", VALUE, Without(DATASTORE)),
-    ("datastore-certfile", VALUE, Without(DATASTORE)),
-    ("datastore-keyfile", VALUE, Without(DATASTORE)),
+    ("datastore-endpoint", VALUE, DatastoreEndpoint),
+    ("datastore-cafile", VALUE, DatastoreCa),
+    ("datastore-certfile", VALUE, DatastoreCert),
+    ("datastore-keyfile", VALUE, DatastoreKey),
     ("kine-tls", SWITCH, Without(DATASTORE)),
-    ("etcd-arg", VALUE, Without(ETCD)),
+    ("etcd-arg", VALUE, Arg(Etcd)),
     ("etcd-expose-metrics", SWITCH, Without(ETCD)),
     ("disable-etcd", SWITCH, Without(ETCD)),
     ("disable-apiserver", SWITCH, Without(LATER)),
@@ -320,7 +332,7 @@ mod tests {
             ("--token", "--token has no value"),
             ("--docker", "--docker has no effect"),
             ("--etcd-s3-bucket=x", "--etcd-s3-bucket has no effect"),
-            ("--etcd-arg x", "--etcd-arg has no effect"),
+            ("--cluster-reset", "--cluster-reset has no effect"),
         ] {
             let (found, problems) = read(&words(args));
             assert!(found.is_empty(), "{args}");

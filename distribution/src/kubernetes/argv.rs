@@ -2,12 +2,13 @@
 
 use super::Command;
 use super::arguments::Component;
+use super::datastore::{self, Datastore};
 use super::files;
 use super::paths::{CONF, DATASTORE, KINE_URL, PKI};
 use super::settings::Settings;
 use std::net::Ipv4Addr;
 
-fn command(program: &str, flags: Vec<String>, component: Option<Component>, s: &Settings) -> Command {
+pub(super) fn command(program: &str, flags: Vec<String>, component: Option<Component>, s: &Settings) -> Command {
     let mut argv = vec![format!("/usr/bin/{program}")];
     argv.extend(flags.into_iter().map(|f| format!("--{f}")));
     // The owner's come last: the last one counts.
@@ -31,6 +32,12 @@ fn with_address((argv, mut env): Command, address: Ipv4Addr) -> Command {
 
 /// SQLite behind etcd's API. `synchronous=FULL`: what was acknowledged is there after a power cut.
 pub fn kine(s: &Settings) -> Command {
+    if let Datastore::External(external) = &s.datastore {
+        let flags = vec![format!("listen-address={KINE_URL}"), "metrics-bind-address=0".to_owned()];
+        let (argv, mut env) = command("kine", flags, None, s);
+        env.extend(external.kine_environment());
+        return (argv, env);
+    }
     let options = "_journal_mode=WAL&_busy_timeout=30000&_synchronous=FULL&_txlock=immediate&_stmt_cache_size=20";
     let flags = vec![
         format!("endpoint=sqlite://{DATASTORE}/state.db?{options}"),
@@ -58,7 +65,6 @@ pub fn api_server(s: &Settings, address: Ipv4Addr) -> Command {
         format!("client-ca-file={PKI}/ca.crt"),
         "enable-admission-plugins=NodeRestriction".into(),
         "enable-bootstrap-token-auth=true".into(),
-        format!("etcd-servers={KINE_URL}"),
         format!("kubelet-client-certificate={PKI}/apiserver-kubelet-client.crt"),
         format!("kubelet-client-key={PKI}/apiserver-kubelet-client.key"),
         // By address: a node's name need not resolve.
@@ -77,6 +83,7 @@ pub fn api_server(s: &Settings, address: Ipv4Addr) -> Command {
         format!("service-account-signing-key-file={PKI}/sa.key"),
         format!("service-cluster-ip-range={}", s.services),
     ];
+    flags.extend(datastore::api_server(s));
     flags.extend(s.node_ports.iter().map(|p| format!("service-node-port-range={p}")));
     flags.push(format!("tls-cert-file={PKI}/apiserver.crt"));
     flags.push(format!("tls-private-key-file={PKI}/apiserver.key"));
@@ -98,7 +105,7 @@ pub fn controller_manager(s: &Settings) -> Command {
         format!("cluster-signing-key-file={PKI}/ca.key"),
         "controllers=*,bootstrapsigner,tokencleaner".into(),
         format!("kubeconfig={conf}"),
-        "leader-elect=false".into(),
+        format!("leader-elect={}", s.has_peers()),
         format!("node-cidr-mask-size={}", s.pods.node_prefix()),
         "profiling=false".into(),
         format!("requestheader-client-ca-file={PKI}/front-proxy-ca.crt"),
@@ -118,7 +125,7 @@ pub fn scheduler(s: &Settings) -> Command {
         format!("authorization-kubeconfig={conf}"),
         "bind-address=127.0.0.1".into(),
         format!("kubeconfig={conf}"),
-        "leader-elect=false".into(),
+        format!("leader-elect={}", s.has_peers()),
         "profiling=false".into(),
     ];
     command("kube-scheduler", flags, Some(Component::Scheduler), s)

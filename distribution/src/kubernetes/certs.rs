@@ -28,6 +28,8 @@ pub struct Entry {
     pub server: bool,
     /// Whether somebody else makes it when it is missing (kubelet its own).
     pub made_by_holder: bool,
+    /// The file, in [`PKI`], of the authority that signs it.
+    pub authority: &'static str,
     /// The units that hold it, and must be restarted when it is new.
     pub holders: &'static [&'static str],
 }
@@ -40,7 +42,16 @@ const fn pem(name: &'static str, file: &'static str, key: &'static str, server: 
         key: Some(key),
         server,
         made_by_holder: false,
+        authority: "ca.crt",
         holders: &["kube-apiserver"],
+    }
+}
+
+const fn by_etcd(name: &'static str, file: &'static str, key: &'static str, server: bool) -> Entry {
+    Entry {
+        authority: "etcd/ca.crt",
+        holders: if server { &["etcd"] } else { &["kube-apiserver"] },
+        ..pem(name, file, key, server)
     }
 }
 
@@ -52,6 +63,7 @@ const fn conf(file: &'static str, holders: &'static [&'static str]) -> Entry {
         key: None,
         server: false,
         made_by_holder: false,
+        authority: "ca.crt",
         holders,
     }
 }
@@ -65,7 +77,10 @@ pub const ENTRIES: &[Entry] = &[
         "apiserver-kubelet-client.key",
         false,
     ),
-    pem("front-proxy-client", "front-proxy-client.crt", "front-proxy-client.key", false),
+    Entry {
+        authority: "front-proxy-ca.crt",
+        ..pem("front-proxy-client", "front-proxy-client.crt", "front-proxy-client.key", false)
+    },
     conf("admin.conf", &[]),
     conf("super-admin.conf", &[]),
     conf("controller-manager.conf", &["kube-controller-manager"]),
@@ -79,9 +94,28 @@ pub const ENTRIES: &[Entry] = &[
         // kubelet signs it itself, for its host name only; whoever asks kubelet does not look at it.
         server: false,
         made_by_holder: true,
+        authority: "",
         holders: &["kubelet"],
     },
 ];
+
+/// Those of a server whose datastore is etcd, besides.
+pub const ETCD_ENTRIES: &[Entry] = &[
+    by_etcd("etcd-server", "etcd/server.crt", "etcd/server.key", true),
+    by_etcd("etcd-peer", "etcd/peer.crt", "etcd/peer.key", true),
+    by_etcd(
+        "apiserver-etcd-client",
+        "apiserver-etcd-client.crt",
+        "apiserver-etcd-client.key",
+        false,
+    ),
+];
+
+/// All that a server has.
+pub fn entries(etcd: bool) -> Vec<Entry> {
+    let more: &[Entry] = if etcd { ETCD_ENTRIES } else { &[] };
+    [ENTRIES, more].concat()
+}
 
 /// What was seen of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,9 +163,9 @@ pub struct Reissue {
     pub why: String,
 }
 
-/// Decides. `seen` is in the order of [`ENTRIES`].
-pub fn reissue(seen: &[Seen], wanted: &Wanted) -> Vec<Reissue> {
-    ENTRIES
+/// Decides. `seen` is in the order of `entries`.
+pub fn reissue(entries: &[Entry], seen: &[Seen], wanted: &Wanted) -> Vec<Reissue> {
+    entries
         .iter()
         .zip(seen)
         .filter_map(|(entry, seen)| reason(entry, seen, wanted).map(|why| Reissue { entry: *entry, why }))
@@ -169,7 +203,7 @@ fn reason(entry: &Entry, seen: &Seen, wanted: &Wanted) -> Option<String> {
     None
 }
 
-/// The units to restart, each once, in the order of [`ENTRIES`].
+/// The units to restart, each once, in their order.
 pub fn holders(reissued: &[Reissue]) -> Vec<&'static str> {
     let mut units = vec![];
     for unit in reissued.iter().flat_map(|r| r.entry.holders) {
@@ -212,7 +246,7 @@ mod tests {
     }
 
     fn names(seen: &[Seen], wanted: &Wanted) -> Vec<&'static str> {
-        reissue(seen, wanted).iter().map(|r| r.entry.name).collect()
+        reissue(ENTRIES, seen, wanted).iter().map(|r| r.entry.name).collect()
     }
 
     #[test]
@@ -243,7 +277,7 @@ mod tests {
     fn a_new_address_needs_the_api_servers_certificate_only() {
         let mut w = wanted(1);
         w.names.push("192.168.1.5".into());
-        let found = reissue(&issued(0), &w);
+        let found = reissue(ENTRIES, &issued(0), &w);
         assert_eq!(found.iter().map(|r| r.entry.name).collect::<Vec<_>>(), ["apiserver"]);
         assert_eq!(found[0].why, "it does not name 192.168.1.5");
         assert_eq!(holders(&found), ["kube-apiserver"]);
@@ -274,7 +308,7 @@ mod tests {
 
     #[test]
     fn each_holder_once() {
-        let all = reissue(&issued(0), &wanted(400));
+        let all = reissue(ENTRIES, &issued(0), &wanted(400));
         assert_eq!(
             holders(&all),
             [

@@ -82,7 +82,7 @@ pub fn agent(s: &Settings) -> Value {
 /// For `agent join`.
 pub fn join(s: &Settings, token: &str) -> Value {
     let servers: Vec<String> = s.role.servers().iter().map(|e| format!("https://{e}")).collect();
-    json!({ "servers": servers, "token": token, "node_name": s.node_name })
+    json!({ "servers": servers, "token": token, "node_name": s.node_name, "role": if s.role.is_server() { "server" } else { "worker" } })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! YAML files are written as JSON, which YAML contains: nothing has to be quoted by hand.
 
+use super::datastore::Datastore;
 use super::paths;
 use super::role::Role;
 use super::settings::Settings;
@@ -183,11 +184,18 @@ pub fn cluster(s: &Settings, facts: &Facts, endpoint: &str, names: &[String]) ->
         "clusterName": "kubernetes",
         "controlPlaneEndpoint": format!("{endpoint}:6443"),
         "encryptionAlgorithm": "ECDSA-P256",
-        // An external etcd needs no certificates of kubeadm's. The API server is started by us, with kine's socket.
-        "etcd": { "external": { "endpoints": ["http://127.0.0.1:2379"] } },
+        "etcd": etcd(s, names),
         "kubernetesVersion": facts.release.kubernetes,
         "networking": { "dnsDomain": s.domain, "podSubnet": s.pods.to_string(), "serviceSubnet": s.services.to_string() },
     })
+}
+
+/// An external etcd needs no certificates of kubeadm's. The API server is started by us, with kine's socket.
+fn etcd(s: &Settings, names: &[String]) -> Value {
+    match s.datastore {
+        Datastore::Etcd => json!({ "local": { "dataDir": paths::ETCD_DATA, "serverCertSANs": names, "peerCertSANs": names } }),
+        _ => json!({ "external": { "endpoints": ["http://127.0.0.1:2379"] } }),
+    }
 }
 
 /// `resolv.conf` for pods: the node's, without name servers that only the node itself can reach. One that answers nothing stands in

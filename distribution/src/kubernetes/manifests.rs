@@ -26,6 +26,7 @@ pub fn system(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], 
     ];
     items.extend(joining(s, facts, address, names, tokens, ca_pem));
     items.extend(agent::rights(s, facts));
+    items.extend(tokens.bundle.iter().flat_map(|b| servers(b)));
     ours(items)
 }
 
@@ -36,6 +37,8 @@ pub struct Tokens {
     pub server: BootstrapToken,
     /// The one that only makes workers, where the owner has one.
     pub agent: Option<BootstrapToken>,
+    /// The cluster's authorities, sealed with the server's: see [`super::bundle`]. None where no further server can join.
+    pub bundle: Option<Vec<u8>>,
 }
 
 /// What runs in pods: applied once their images are there.
@@ -130,6 +133,27 @@ fn joining(s: &Settings, facts: &Facts, address: Ipv4Addr, names: &[String], tok
         binding("kube-system", "kubeadm:kubelet-config", &[JOINING, NODES]),
     ]);
     items
+}
+
+/// The secret that holds the sealed authorities, and its one key.
+pub const BUNDLE: (&str, &str) = ("skerry-servers", "bundle");
+
+/// What a further server needs, and nobody else may read.
+fn servers(bundle: &[u8]) -> [Value; 3] {
+    let rule = json!({ "apiGroups": [""], "resources": ["secrets"], "resourceNames": [BUNDLE.0], "verbs": ["get"] });
+    [
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": { "name": BUNDLE.0, "namespace": "kube-system" },
+            "data": { BUNDLE.1: base64::encode(bundle) },
+        }),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"), "kind": "Role",
+            "metadata": { "name": "skerry:servers", "namespace": "kube-system" },
+            "rules": [rule],
+        }),
+        binding("kube-system", "skerry:servers", &[SERVERS]),
+    ]
 }
 
 fn bootstrap(token: &BootstrapToken, description: &str, groups: &str) -> Value {

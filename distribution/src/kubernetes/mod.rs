@@ -11,7 +11,8 @@
 //! | [`certs`] | which certificates are to be reissued |
 //! | [`manifests`], [`agent`], [`coredns`] | what is put into the cluster |
 //! | [`address`] | which address is the node's |
-//! | [`token`] | the bootstrap token |
+//! | [`datastore`], [`member`] | where the objects are kept, and how a server's etcd joins its peers' |
+//! | [`token`], [`bundle`] | the bootstrap token, and what servers give each other |
 //! | [`images`] | which image archives are to be imported |
 //! | [`kubeconfig`], [`base64`] | what is read from kubeconfigs and changed in them |
 //! | [`labels`] | what of the Node object is to be changed |
@@ -22,15 +23,18 @@ pub mod arguments;
 pub mod argv;
 pub mod backend;
 pub mod base64;
+pub mod bundle;
 pub mod certs;
 pub mod cidr;
 pub mod cluster;
 mod coredns;
+pub mod datastore;
 pub mod files;
 pub mod images;
 pub mod kubeconfig;
 pub mod labels;
 pub mod manifests;
+pub mod member;
 pub mod node;
 pub mod paths;
 pub mod role;
@@ -52,18 +56,7 @@ pub type Command = (Vec<String>, Vec<(String, String)>);
 pub fn plan(config: &Config, facts: &Facts) -> Plan {
     let (settings, mut problems) = settings(config, facts);
     problems.extend(foreign_files(config));
-    if let Role::Server(_) = settings.role {
-        problems.push(crate::Problem::ignored(
-            "skerry.k3s_args",
-            "joining as a further server is not in this version: no Kubernetes runs on this machine, so that no second cluster comes into being",
-            "write agent for a worker",
-        ));
-        return Plan {
-            problems,
-            ..Plan::default()
-        };
-    }
-    if !settings.role.is_server() && settings.role.servers().is_empty() {
+    if settings.role != Role::First && settings.role.servers().is_empty() {
         return Plan {
             problems,
             ..Plan::default()

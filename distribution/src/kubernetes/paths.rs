@@ -6,6 +6,12 @@ pub const RUN: &str = "/run/skerry/kube";
 pub const STATE: &str = "/var/lib/skerry/kube";
 /// The datastore, 0700.
 pub const DATASTORE: &str = "/var/lib/skerry/kube/db";
+/// etcd's data, 0700.
+pub const ETCD_DATA: &str = "/var/lib/skerry/kube/etcd";
+/// There while this server's etcd has no vote yet.
+pub const LEARNER: &str = "/var/lib/skerry/kube/etcd.learner";
+/// What a further server was given, sealed: see [`super::bundle`].
+pub const BUNDLE: &str = "/run/skerry/kube/bundle";
 /// kine's socket lies alone in a directory that only root can enter.
 pub const KINE_DIR: &str = "/run/skerry/kube/kine";
 /// What the API server talks to.

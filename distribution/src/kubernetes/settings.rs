@@ -6,6 +6,7 @@
 use super::arguments::{self, Component, Meaning};
 use super::backend::Backend;
 use super::cidr::Cidr;
+use super::datastore::{Datastore, External};
 use super::node::{self, Taint};
 use super::role::{Endpoint, Role};
 use crate::{Facts, Problem};
@@ -64,6 +65,8 @@ pub struct Settings {
     pub kubeconfig_mode: u32,
     /// A further copy of it.
     pub kubeconfig_copy: Option<String>,
+    /// Where the cluster's objects are kept.
+    pub datastore: Datastore,
     /// The cluster's secret.
     pub token: Token,
     /// A second secret, which only makes workers.
@@ -112,6 +115,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         service_lb: true,
         kubeconfig_mode: 0o640,
         kubeconfig_copy: None,
+        datastore: Datastore::Sqlite,
         token: Token::Random,
         agent_token: None,
         resolv_conf: None,
@@ -124,6 +128,8 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         problems: &mut problems,
         dns_given: false,
         server: None,
+        cluster_init: false,
+        external: External::default(),
     };
     reader.environment(&s.environment);
     if let Some(token) = s.token.as_ref().filter(|t| !t.0.is_empty()) {
@@ -144,6 +150,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
     reader.label("skerry.labels", "k3os.io/mode", &facts.mode);
     reader.label("skerry.labels", "k3os.io/version", &facts.release.version);
     reader.role(arguments::role(&s.k3s_args));
+    reader.datastore();
     reader.token_strength();
     reader.proxies();
     (settings, problems)
@@ -155,6 +162,8 @@ struct Reader<'a> {
     dns_given: bool,
     /// The key that named the server last, and its text.
     server: Option<(&'static str, String)>,
+    cluster_init: bool,
+    external: External,
 }
 
 impl Reader<'_> {
@@ -170,6 +179,11 @@ impl Reader<'_> {
                 "K3S_NODE_NAME" => Meaning::NodeName,
                 "K3S_TOKEN" | "K3S_CLUSTER_SECRET" => Meaning::Token,
                 "K3S_TOKEN_FILE" => Meaning::TokenFile,
+                "K3S_CLUSTER_INIT" => Meaning::ClusterInit,
+                "K3S_DATASTORE_ENDPOINT" => Meaning::DatastoreEndpoint,
+                "K3S_DATASTORE_CAFILE" => Meaning::DatastoreCa,
+                "K3S_DATASTORE_CERTFILE" => Meaning::DatastoreCert,
+                "K3S_DATASTORE_KEYFILE" => Meaning::DatastoreKey,
                 "K3S_AGENT_TOKEN" => Meaning::AgentToken,
                 "K3S_AGENT_TOKEN_FILE" => Meaning::AgentTokenFile,
                 "K3S_URL" => Meaning::Server,
@@ -304,6 +318,11 @@ impl Reader<'_> {
         match meaning {
             Meaning::Token => s.token = Token::Given(Secret(value.to_owned())),
             Meaning::TokenFile => s.token = Token::File(value.to_owned()),
+            Meaning::ClusterInit => self.cluster_init = value == "true",
+            Meaning::DatastoreEndpoint => self.external.endpoint = Secret(value.to_owned()),
+            Meaning::DatastoreCa => self.external.ca = Some(value.to_owned()),
+            Meaning::DatastoreCert => self.external.cert = Some(value.to_owned()),
+            Meaning::DatastoreKey => self.external.key = Some(value.to_owned()),
             Meaning::AgentToken => s.agent_token = Some(Token::Given(Secret(value.to_owned()))),
             Meaning::AgentTokenFile => s.agent_token = Some(Token::File(value.to_owned())),
             Meaning::Server => self.server = Some((if key == ARGS { ARGS } else { "skerry.environment" }, value.to_owned())),
@@ -356,7 +375,7 @@ impl Reader<'_> {
             (_, true) => Role::Server(servers),
             (_, false) => Role::First,
         };
-        if self.settings.role.is_server() {
+        if self.settings.role == Role::First {
             return;
         }
         if server.is_none() {
@@ -374,6 +393,25 @@ impl Reader<'_> {
                 "there is no token: the server lets nobody join without one".to_owned(),
                 hint,
             );
+        }
+    }
+
+    fn datastore(&mut self) {
+        let external = std::mem::take(&mut self.external);
+        let one_of_several = self.cluster_init || matches!(self.settings.role, Role::Server(_));
+        if external.endpoint.0.is_empty() {
+            if self.settings.role.is_server() && one_of_several {
+                self.settings.datastore = Datastore::Etcd;
+            }
+            return;
+        }
+        let known = ["postgres://", "postgresql://", "mysql://", "nats://", "http://", "https://"];
+        if !known.iter().any(|scheme| external.endpoint.0.starts_with(scheme)) {
+            // Its text may hold a password.
+            let what = "the address of the datastore begins with none of the known schemes: the embedded one is used".to_owned();
+            self.ignored(ARGS, what, "write postgres://…, mysql://…, nats://…, or https://… for an etcd");
+        } else if self.settings.role.is_server() {
+            self.settings.datastore = Datastore::External(external);
         }
     }
 

@@ -182,3 +182,41 @@ fn a_proxy_never_stands_between_the_node_and_itself() {
     assert_eq!(s.environment.get("no_proxy").map(String::as_str), Some(want));
     assert!(!s.environment.contains_key("WATCHDOG_USEC"));
 }
+
+#[test]
+fn where_the_objects_are_kept() {
+    let kept = |line: &str| args(line).0.datastore;
+    assert_eq!(kept("server"), Datastore::Sqlite);
+    assert_eq!(kept("server --cluster-init"), Datastore::Etcd);
+    assert_eq!(kept("server --cluster-init=false"), Datastore::Sqlite);
+    assert_eq!(kept("server --server https://a --token 0123456789abcdef"), Datastore::Etcd);
+    assert_eq!(
+        kept("agent --server https://a --cluster-init --datastore-endpoint=mysql://x"),
+        Datastore::Sqlite
+    );
+    let Datastore::External(external) = kept("server --server https://a --datastore-endpoint=postgres://u:p@db/k --datastore-cafile /x")
+    else {
+        panic!("the owner's");
+    };
+    assert_eq!(
+        external.kine_environment(),
+        [
+            ("KINE_ENDPOINT".to_owned(), "postgres://u:p@db/k".to_owned()),
+            ("KINE_CA_FILE".into(), "/x".into())
+        ]
+    );
+    let (s, problems) = args("server --datastore-endpoint=oracle://user:secret@db");
+    assert_eq!((s.datastore, problems.len()), (Datastore::Sqlite, 1));
+    assert!(!problems[0].what.contains("secret"), "{problems:?}");
+}
+
+/// A database's password must be in no command line, and in no plan that people may read.
+#[test]
+fn a_datastores_password_is_shown_to_nobody() {
+    let mut config = Config::default();
+    config.skerry.k3s_args = vec!["server".into(), "--datastore-endpoint=postgres://u:hidden@db/k".into()];
+    let plan = crate::plan(&config, &facts());
+    assert!(!format!("{:?}", plan.units).contains("hidden"));
+    let kine = plan.units.iter().find(|u| u.name == "kine").unwrap();
+    assert_eq!(kine.argv.last().map(String::as_str), Some("kine"));
+}

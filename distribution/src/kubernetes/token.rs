@@ -39,11 +39,7 @@ pub fn bootstrap(token: &str) -> Option<BootstrapToken> {
             secret: rest.to_owned(),
         });
     }
-    let params = Params::new(MEMORY_KIB, PASSES, 1, Some(32)).ok()?;
-    let mut out = [0u8; 32];
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(secret.as_bytes(), SALT, &mut out)
-        .ok()?;
+    let out = derive(secret, SALT)?;
     let text: String = out
         .iter()
         .take(22)
@@ -54,6 +50,16 @@ pub fn bootstrap(token: &str) -> Option<BootstrapToken> {
         id: id.to_owned(),
         secret: secret.to_owned(),
     })
+}
+
+/// 32 bytes that only who knows the secret can make; none where there is too little memory.
+pub(super) fn derive(secret: &str, salt: &[u8]) -> Option<[u8; 32]> {
+    let params = Params::new(MEMORY_KIB, PASSES, 1, Some(32)).ok()?;
+    let mut out = [0u8; 32];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(secret.as_bytes(), salt, &mut out)
+        .ok()?;
+    Some(out)
 }
 
 /// What a bootstrap token is made of. 32 of the 36 letters, so that each byte gives five even bits: 80 bits of secret.

@@ -13,8 +13,11 @@
 //! is: on a small machine they would only take the processor from each other. `run_cmd` comes before all of it, as in k3OS, where there is one.
 
 use super::argv;
+use super::datastore::Datastore;
 use super::paths::{AGENT, FETCH, SETUP};
+use super::role::Role;
 use super::settings::Settings;
+use super::worker;
 use skerry_control::unit::{Kind, Ready, Scope, Stop, Unit};
 use std::time::Duration;
 
@@ -22,6 +25,7 @@ use std::time::Duration;
 const CONTROL_PLANE: i32 = -997;
 /// The runtime and kubelet.
 pub(super) const RUNTIME: i32 = -999;
+const TITLE: &str = "Kubernetes: datastore";
 const FILES: Option<u64> = Some(1 << 20);
 
 /// All units. `run_cmd`: there are commands that must come first.
@@ -29,7 +33,6 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
     let mut units = vec![
         files(run_cmd),
         containerd(s),
-        service("kine", "Kubernetes: datastore", argv::kine(s), CONTROL_PLANE, 20).after(&["kube-files"]),
         pause(),
         step("kube-certs", "Kubernetes: certificates", &["certs"], 180).after(&["kube-files", "netd", "clock"]),
         api_server(s),
@@ -48,6 +51,13 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
             .after(&["kube-apiserver"]),
         step("kube-setup", "Kubernetes: rights", &["setup"], 180).after(&["kube-apiserver"]),
     ];
+    units.extend(datastore(s));
+    if let Role::Server(_) = s.role {
+        units.push(worker::join(s));
+        if let Some(certs) = units.iter_mut().find(|u| u.name == "kube-certs") {
+            certs.after.push("kube-join".to_owned());
+        }
+    }
     units.push(agent(s).after(&["kube-certs"]));
     if s.proxy {
         let proxy = service("kube-proxy", "Kubernetes: services' network", argv::proxy(s), RUNTIME, 5);
@@ -66,6 +76,26 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
     );
     units.push(check("Kubernetes: certificates and address"));
     units
+}
+
+/// What keeps the objects, and what of it must be up before the API server.
+fn datastore(s: &Settings) -> Vec<Unit> {
+    match &s.datastore {
+        Datastore::Sqlite => vec![service("kine", TITLE, argv::kine(s), CONTROL_PLANE, 20).after(&["kube-files"])],
+        Datastore::External(_) if s.kine() => {
+            // Its address holds a password: only the helper reads it.
+            vec![launched("kine", TITLE, s, CONTROL_PLANE, 20).after(&["kube-files", "netd"])]
+        }
+        Datastore::External(_) => vec![],
+        Datastore::Etcd => {
+            let mut etcd = launched("etcd", TITLE, s, CONTROL_PLANE, 20).after(&["kube-certs"]);
+            etcd.ready = Ready::Notify;
+            vec![
+                etcd,
+                step("kube-member", "Kubernetes: vote among the servers", &["member"], 300).after(&["etcd"]),
+            ]
+        }
+    }
 }
 
 /// The first step. Everything else comes after it.
@@ -172,7 +202,11 @@ fn api_server(s: &Settings) -> Unit {
     // 60 s is what open requests get when it is stopped; its own grace is short on a machine of one node.
     launched("kube-apiserver", "Kubernetes: API server", s, CONTROL_PLANE, 20)
         .ready("https://127.0.0.1:6443/readyz")
-        .after(&["kine", "kube-certs"])
+        .after(match s.datastore {
+            Datastore::Etcd => &["kube-member", "kube-certs"],
+            _ if s.kine() => &["kine", "kube-certs"],
+            _ => &["kube-certs"],
+        })
 }
 
 pub(super) fn kubelet(s: &Settings) -> Unit {

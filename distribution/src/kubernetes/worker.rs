@@ -15,20 +15,11 @@ use skerry_control::unit::Unit;
 
 /// All units. `run_cmd`: there are commands that must come first.
 pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
-    let mut join = units::service(
-        "kube-join",
-        "Kubernetes: join",
-        ([super::paths::AGENT, "join"].map(str::to_owned).to_vec(), argv::environment(s)),
-        RUNTIME,
-        5,
-    );
-    join.kind = step("", "", &[], 0).kind;
-    join.deadline = None;
     let mut units = vec![
         units::files(run_cmd),
         units::containerd(s),
         units::pause(),
-        join.after(&["kube-files", "netd", "clock"]),
+        join(s),
         step("kube-address", "Kubernetes: node's address", &["address"], 30).after(&["kube-join"]),
         units::agent(s).after(&["kube-join"]),
         units::kubelet(s).after(&["kube-address", "kube-agent"]),
@@ -42,4 +33,18 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
         units.push(proxy.ready("http://127.0.0.1:10256/livez").after(&["kubelet"]));
     }
     units
+}
+
+/// The first contact. It waits for the server for ever.
+pub(super) fn join(s: &Settings) -> Unit {
+    let mut join = units::service(
+        "kube-join",
+        "Kubernetes: join",
+        ([super::paths::AGENT, "join"].map(str::to_owned).to_vec(), argv::environment(s)),
+        RUNTIME,
+        5,
+    );
+    join.kind = step("", "", &[], 0).kind;
+    join.deadline = None;
+    join.after(&["kube-files", "netd", "clock"])
 }

@@ -1,8 +1,8 @@
 //! `setup`, `manifests`: what is put into the cluster.
 
-use super::api;
 use super::look::{self, Machine};
 use super::program::run_kubectl;
+use super::{api, certs};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -59,6 +59,7 @@ fn rights(m: &Machine) -> Result<(Vec<Value>, Applied)> {
     let tokens = Tokens {
         server: derive(&m.settings.token)?,
         agent: m.settings.agent_token.as_ref().map(derive).transpose()?,
+        bundle: certs::sealed(m, &look::token(&m.settings.token)?),
     };
     let ca = look::text(format!("{PKI}/ca.crt"));
     let objects = manifests::system(&m.settings, &m.facts, address, &names, &tokens, &ca);

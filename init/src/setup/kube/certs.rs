@@ -8,10 +8,13 @@ use super::look::{self, Machine};
 use super::{program, restarts, x509};
 use anyhow::{Context, Result, bail};
 use skerry_distribution::kubernetes::address::Addresses;
-use skerry_distribution::kubernetes::certs::{self, ENTRIES, Entry, Seen, Wanted};
+use skerry_distribution::kubernetes::bundle;
+use skerry_distribution::kubernetes::certs::{self, Entry, Seen, Wanted};
+use skerry_distribution::kubernetes::datastore::{Datastore, SHARED};
 use skerry_distribution::kubernetes::files::{self, KUBEADM_JSON, RESOLV_CONF};
 use skerry_distribution::kubernetes::kubeconfig;
-use skerry_distribution::kubernetes::paths::{COMPLETE, CONF, ISLAND, ISLAND_LINK, KUBECONFIG, PKI};
+use skerry_distribution::kubernetes::paths::{BUNDLE, COMPLETE, CONF, ISLAND, ISLAND_LINK, KUBECONFIG, PKI};
+use skerry_distribution::kubernetes::role::Role;
 use skerry_sys::file;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -28,8 +31,47 @@ pub fn run() -> Result<()> {
     if addresses.island {
         island(&m)?;
     }
+    if m.settings.role != Role::First {
+        authorities(&m)?;
+        file::replace(files::KUBELET_JSON, files::kubelet_text(&m.settings).as_bytes(), 0o644)?;
+    }
     renew(&m, &addresses)?;
     settle(&m, &addresses)
+}
+
+/// A further server takes the cluster's authorities from what it was given, before it makes its own certificates with them.
+fn authorities(m: &Machine) -> Result<()> {
+    if Path::new(COMPLETE).exists() {
+        return Ok(());
+    }
+    let sealed = file::read_bounded(BUNDLE, 256 << 10).context("reading the cluster's certificates: unit kube-join fetches them")?;
+    let token = look::token(&m.settings.token)?;
+    let given = bundle::open(&token, &sealed)
+        .context("opening the cluster's certificates: they are sealed with another token; write the server's own `token` (one made by `skerry token` makes workers only)")?;
+    file::make_dir(format!("{PKI}/etcd"), 0o700)?;
+    for (name, text) in given.iter().filter(|(name, _)| SHARED.contains(&name.as_str())) {
+        let mode = if Path::new(name).extension().is_some_and(|e| e == "key") {
+            0o600
+        } else {
+            0o644
+        };
+        file::replace(format!("{PKI}/{name}"), text.as_bytes(), mode)?;
+    }
+    Ok(())
+}
+
+/// The cluster's authorities, sealed for further servers; none where there can be none.
+pub fn sealed(m: &Machine, token: &str) -> Option<Vec<u8>> {
+    let read = |name: &&str| {
+        Some((
+            (*name).to_owned(),
+            Some(look::text(format!("{PKI}/{name}"))).filter(|t| !t.is_empty())?,
+        ))
+    };
+    m.settings
+        .has_peers()
+        .then(|| bundle::seal(token, &SHARED.iter().filter_map(read).collect()))
+        .flatten()
 }
 
 /// The same for a worker, whose certificate is the business of `agent`: its address, and what kubelet is told of the cluster.
@@ -87,11 +129,13 @@ pub fn renew(m: &Machine, addresses: &Addresses) -> Result<()> {
         node_name: m.settings.node_name.clone(),
     };
     let complete = Path::new(COMPLETE).exists();
-    if !complete {
+    let etcd = m.settings.datastore == Datastore::Etcd;
+    if !complete && m.settings.role == Role::First {
         remove_halves()?;
     }
-    let seen: Vec<Seen> = ENTRIES.iter().map(see).collect();
-    let reissued = certs::reissue(&seen, &wanted);
+    let entries = certs::entries(etcd);
+    let seen: Vec<Seen> = entries.iter().map(see).collect();
+    let reissued = certs::reissue(&entries, &seen, &wanted);
     if complete {
         restarts::add(&certs::holders(&reissued))?;
     }
@@ -113,7 +157,7 @@ pub fn renew(m: &Machine, addresses: &Addresses) -> Result<()> {
         let said = program::output(&["/usr/bin/kubeadm", "init", "--config", KUBEADM_JSON], None)?;
         print!("{said}");
     }
-    for conf in ENTRIES.iter().filter(|e| e.key.is_none()).map(|e| Path::new(e.dir).join(e.file)) {
+    for conf in entries.iter().filter(|e| e.key.is_none()).map(|e| Path::new(e.dir).join(e.file)) {
         if let Some(local) = kubeconfig::at_local_api(&look::text(&conf)) {
             file::replace(&conf, local.as_bytes(), 0o600)?;
         }
@@ -134,14 +178,7 @@ fn see(entry: &Entry) -> Seen {
         return Seen::Missing;
     }
     let text = look::text(&path);
-    let authority = look::text(format!(
-        "{PKI}/{}",
-        if entry.name == "front-proxy-client" {
-            "front-proxy-ca.crt"
-        } else {
-            "ca.crt"
-        }
-    ));
+    let authority = look::text(format!("{PKI}/{}", entry.authority));
     let read = if entry.key.is_none() {
         let trusts = kubeconfig::authority(&text).is_some_and(|a| a.trim_ascii() == authority.trim().as_bytes());
         kubeconfig::client_certificate(&text)
@@ -167,6 +204,7 @@ fn remove_halves() -> Result<()> {
         ("ca.crt", "ca.key"),
         ("front-proxy-ca.crt", "front-proxy-ca.key"),
         ("sa.pub", "sa.key"),
+        ("etcd/ca.crt", "etcd/ca.key"),
     ] {
         let [public, private] = [public, private].map(|f| Path::new(PKI).join(f));
         let whole = |p: &Path| is_pem(&look::text(p));

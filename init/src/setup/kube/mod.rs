@@ -5,7 +5,8 @@
 //! | `prepare` | kube-files | directories, configuration files, the cluster's secret |
 //! | `certs` | kube-certs | keys, certificates, kubeconfigs: made, kept, reissued |
 //! | `address` | kube-address | a worker's address and configuration, once it joined |
-//! | `run NAME` | kube-apiserver, kubelet, a worker's kube-proxy | becomes that component, with the node's address in its command line |
+//! | `member` | kube-member | a further server's etcd gets its vote |
+//! | `run NAME` | kube-apiserver, etcd, kine, kubelet, a worker's kube-proxy | becomes that component, with the node's address in its command line |
 //! | `import pause` | kube-pause | the sandbox image, if it is missing from containerd |
 //! | `import` | kube-images | image archives that are missing from containerd |
 //! | `setup` | kube-setup | rights, bootstrap token |
@@ -21,6 +22,7 @@ mod certs;
 mod check;
 mod import;
 mod look;
+mod member;
 mod prepare;
 mod program;
 mod ready;
@@ -37,6 +39,7 @@ pub fn run(args: &[String]) -> Result<()> {
         ["prepare"] => prepare::run(),
         ["certs"] => certs::run(),
         ["address"] => certs::address(),
+        ["member"] => member::run(),
         ["run", name] => run::run(name),
         ["import", "pause"] => import::run(import::Which::Pause),
         ["import"] => import::run(import::Which::All),
@@ -44,6 +47,8 @@ pub fn run(args: &[String]) -> Result<()> {
         ["ready"] => ready::run(),
         ["manifests"] => apply::owner(),
         ["check"] => check::run(),
-        _ => bail!("reading the arguments: expected setup kube prepare|certs|address|run NAME|import [pause]|setup|ready|manifests|check"),
+        _ => bail!(
+            "reading the arguments: expected setup kube prepare|certs|address|member|run NAME|import [pause]|setup|ready|manifests|check"
+        ),
     }
 }

@@ -2,7 +2,9 @@
 
 use super::look;
 use anyhow::Result;
-use skerry_distribution::kubernetes::paths::{AGENT_JSON, CONFLIST, DATASTORE, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN};
+use skerry_distribution::kubernetes::paths::{
+    AGENT_JSON, CONFLIST, DATASTORE, ETCD_DATA, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN,
+};
 use skerry_distribution::kubernetes::role::Role;
 use skerry_distribution::kubernetes::settings::Token;
 use skerry_distribution::kubernetes::{cluster, files};
@@ -16,6 +18,7 @@ const DIRS: &[(&str, u32)] = &[
     (KINE_DIR, 0o700),
     (STATE, 0o700),
     (DATASTORE, 0o700),
+    (ETCD_DATA, 0o700),
     ("/etc/kubernetes", 0o700),
     ("/etc/cni/net.d", 0o755),
     ("/etc/rancher/k3s", 0o755),
