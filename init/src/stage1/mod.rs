@@ -11,6 +11,7 @@
 mod keys;
 mod leave;
 mod medium;
+mod other;
 mod root;
 mod words;
 
@@ -44,7 +45,7 @@ pub fn run() -> ! {
         },
         Err(why) => Trouble::from(why),
     };
-    give_up(&trouble, words.restart_after, &console, watchdog)
+    give_up(&trouble, &words, &console, watchdog)
 }
 
 fn mount_kernel_views() -> skerry_sys::Result<()> {
@@ -118,9 +119,20 @@ fn say(console: &Console, line: &str) {
     kmsg(line);
 }
 
-fn give_up(trouble: &Trouble, restart_after: Option<Duration>, console: &Console, mut watchdog: Option<Watchdog>) -> ! {
+fn give_up(trouble: &Trouble, words: &Words, console: &Console, mut watchdog: Option<Watchdog>) -> ! {
     for line in trouble.lines() {
         say(console, line);
+    }
+    let mut restart_after = words.restart_after;
+    // On a disk of ours: the other slot may still be whole.
+    if let (Ok(request), Some(after)) = (words.root(), restart_after) {
+        match other::try_it(&request.place, words.why()) {
+            Ok(slot) => {
+                say(console, &format!("slot {slot} is tried instead"));
+                restart_after = Some(after.min(words::RESTART_TRIAL_AFTER));
+            }
+            Err(why) => say(console, &format!("the other slot is not tried: {why}")),
+        }
     }
     match restart_after {
         Some(after) => {

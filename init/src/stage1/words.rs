@@ -22,7 +22,7 @@ pub struct Words {
 /// Time to read the message, and to take a photo of it.
 const RESTART_AFTER: Duration = Duration::from_secs(15);
 /// The same for a system on trial.
-const RESTART_TRIAL_AFTER: Duration = Duration::from_secs(4);
+pub const RESTART_TRIAL_AFTER: Duration = Duration::from_secs(4);
 
 impl Words {
     /// Reads a command line. Nothing in it is an error here.
@@ -49,6 +49,11 @@ impl Words {
         let usual = if words.is_trial() { RESTART_TRIAL_AFTER } else { RESTART_AFTER };
         words.restart_after = asked.unwrap_or(Some(usual));
         words
+    }
+
+    /// Why GRUB started this slot, in its words.
+    pub fn why(&self) -> Option<&str> {
+        self.why.as_deref()
     }
 
     fn is_trial(&self) -> bool {

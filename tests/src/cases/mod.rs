@@ -281,6 +281,12 @@ pub const TABLE: &[Case] = &[
         slots::life,
     ),
     unproven(
+        "good-damaged",
+        90,
+        "a good slot whose root is damaged is left for the other one, by a trial",
+        slots::good_is_damaged,
+    ),
+    unproven(
         "slots-faults",
         400,
         "candidates that panic, restart, hang, lose their root or their network are left by themselves",

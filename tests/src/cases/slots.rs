@@ -165,6 +165,32 @@ pub fn life(bench: &Bench, checks: &mut Checks) -> Result<()> {
     })
 }
 
+/// The good slot's root is damaged where every read begins: the other one is tried, and stays.
+pub fn good_is_damaged(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let machine = machine(bench, "good-damaged")?;
+    with_machine(bench, checks, machine, |machine, checks| {
+        let damage = "set -e; OFF=$(sed 's/.*skerry.hashoff=\\([0-9]*\\).*/\\1/' /proc/cmdline); \
+                      dd if=/dev/zero of=/dev/vda4 bs=4096 seek=$((OFF / 4096)) count=512 conv=fsync,notrunc status=none; skerry reboot";
+        let mark = machine.serial.mark();
+        machine.root(&bench.lab, damage).context("damaging the good slot")?;
+        machine.forget_login();
+        checks.that(
+            "it says that it tries the other slot",
+            machine.serial.wait_line("slot b is tried instead", mark, seconds(120)).map(drop),
+        );
+        checks.that(
+            "which proves itself",
+            machine.serial.wait_line(PROVEN, mark, seconds(300)).map(drop),
+        );
+        log_in(bench, machine, mark)?;
+        let probes = [
+            ("slot b runs", "cat /proc/cmdline", Expect::Has("skerry.slot=b")),
+            ("and is the good one", "skerry slots | grep '^b[*]' | grep -c good", Expect::Is("1")),
+        ];
+        checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(60))
+    })
+}
+
 pub fn faults(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let machine = machine(bench, "slots-faults")?;
     with_machine(bench, checks, machine, |machine, checks| {
