@@ -28,8 +28,8 @@ iso: image ## Make the ISO to burn or dd: out/skerry-amd64.iso (CONFIG=config.ya
 run: image ## Boot it in QEMU to a Ready node and stay on its console (ONCE=1: power off and exit)
 	@$(TESTS) run-node -- $(OUT)
 
-cluster: image ## Boot N machines (3) that join one cluster, and leave them running
-	@$(TESTS) cluster -- up $(or $(N),3) $(OUT)
+cluster: image ## Boot N machines (3), SERVERS (1) of them servers, that join one cluster, and leave them running
+	@$(TESTS) cluster -- up $(or $(N),3) $(or $(SERVERS),1) $(OUT)
 
 cluster-status: ## What runs of it, and how to reach it
 	@$(TESTS) cluster -- status

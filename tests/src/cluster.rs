@@ -17,11 +17,27 @@ const WORKER_MEMORY: u32 = 1280;
 /// Size of a data disk, in MiB.
 const DISK: u32 = 6144;
 
+/// The parts of `count` machines, `servers` of them servers.
+pub fn parts(count: u8, servers: u8) -> Vec<Part> {
+    (1..=count)
+        .map(|n| match n {
+            1 if servers > 1 => Part::FirstOfServers,
+            1 => Part::First,
+            n if n <= servers => Part::Server,
+            _ => Part::Worker,
+        })
+        .collect()
+}
+
 /// What a machine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// It makes the cluster.
     First,
+    /// It makes a cluster of several servers.
+    FirstOfServers,
+    /// A further server.
+    Server,
     /// A worker.
     Worker,
 }
@@ -64,9 +80,14 @@ impl Node {
             address(self.number),
             self.token.as_deref().unwrap_or(TOKEN),
         );
-        if self.part == Part::Worker {
-            let _ = writeln!(text, "  server_url: https://{}:6443", address(1)); // a string takes everything
-        }
+        let first = format!("https://{}:6443", address(1));
+        let _ = match self.part {
+            // A string takes everything.
+            Part::First => Ok(()),
+            Part::FirstOfServers => writeln!(text, "  k3s_args: [server, --cluster-init]"),
+            Part::Server => writeln!(text, "  k3s_args: [server, --server, {first:?}]"),
+            Part::Worker => writeln!(text, "  server_url: {first}"),
+        };
         text.push_str(&self.more);
         text
     }

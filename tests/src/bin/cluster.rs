@@ -8,7 +8,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use skerry_tests::cases::start::{NODE_IS_READY, SSH_IS_UP, TO_READY};
-use skerry_tests::cluster::{Cluster, Node, Part};
+use skerry_tests::cluster::{Cluster, Node, Part, parts};
 use skerry_tests::machine::release::{self, Release};
 use skerry_tests::machine::{Lab, Machine, accel::Accel};
 use skerry_tests::node;
@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-const HELP: &str = "cluster up [N] [RELEASE]   start N machines (3): a server and workers; ends when all are Ready
-cluster status             what runs, and how to reach it (--json)
-cluster down               switch all of it off";
+const HELP: &str = "cluster up [N [SERVERS [RELEASE]]]   start N machines (3), SERVERS (1) of them servers; ends when all are Ready
+cluster status                       what runs, and how to reach it (--json)
+cluster down                         switch all of it off";
 
 /// As long as somebody may play with it.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["up", rest @ ..] => up(rest),
-        ["keep", count, out] => keep(count, Path::new(out)),
+        ["keep", count, servers, out] => keep(count, servers, Path::new(out)),
         ["status"] => status(false),
         ["status", "--json"] => status(true),
         ["down"] => ask("down").map(|said| print!("{said}")),
@@ -68,17 +68,23 @@ fn up(words: &[&str]) -> Result<()> {
         .ok()
         .filter(|n| (1..=MOST).contains(n))
         .with_context(|| format!("reading {count:?}: write a number of machines from 1 to {MOST}"))?;
+    let few = words.get(1).copied().unwrap_or("1");
+    let servers: u8 = few
+        .parse()
+        .ok()
+        .filter(|n| (1..=number).contains(n))
+        .with_context(|| format!("reading {few:?}: write how many of the {number} machines are servers"))?;
     if UnixStream::connect(socket()).is_ok() {
         bail!("starting a cluster: one runs already; look at it by `make cluster-status`, end it by `make cluster-down`");
     }
-    let out = words.get(1).copied().unwrap_or("out");
+    let out = words.get(2).copied().unwrap_or("out");
     fs::create_dir_all(folder()).with_context(|| format!("creating {}", folder().display()))?;
     let log = folder().join("keeper.log");
     let errors = fs::File::create(&log).with_context(|| format!("creating {}", log.display()))?;
     let me = std::env::current_exe().context("finding this program")?;
     let mut keeper = Command::new("setsid")
         .arg(me)
-        .args(["keep", &number.to_string(), out])
+        .args(["keep", &number.to_string(), &servers.to_string(), out])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(errors)
@@ -128,8 +134,9 @@ struct Kept {
     start: Instant,
 }
 
-fn keep(count: &str, out: &Path) -> Result<()> {
+fn keep(count: &str, servers: &str, out: &Path) -> Result<()> {
     let count: u8 = count.parse().context("reading the number of machines")?;
+    let servers: u8 = servers.parse().context("reading the number of servers")?;
     let lab = Lab::with(Release::read_from(&std::env::current_dir()?.join(out))?)?;
     let hello = release::hello()?;
     let _ = fs::remove_file(socket());
@@ -143,16 +150,16 @@ fn keep(count: &str, out: &Path) -> Result<()> {
         "{count} machines in QEMU ({how}); their consoles are in {}/cluster-N/serial.log",
         lab.artifacts.display()
     );
-    let done = serve(&lab, count, &hello, &listener);
+    let done = serve(&lab, &parts(count, servers), &hello, &listener);
     let _ = fs::remove_file(socket());
     done
 }
 
-fn serve(lab: &Lab, count: u8, hello: &Path, listener: &UnixListener) -> Result<()> {
-    let cluster = Cluster::new(lab, "cluster", count, hello, DAY)?;
+fn serve(lab: &Lab, parts: &[Part], hello: &Path, listener: &UnixListener) -> Result<()> {
+    let cluster = Cluster::new(lab, "cluster", u8::try_from(parts.len())?, hello, DAY)?;
     let mut kept = vec![];
-    for number in 1..=count {
-        let node = Node::new(number, if number == 1 { Part::First } else { Part::Worker });
+    for (number, part) in (1..).zip(parts) {
+        let node = Node::new(number, *part);
         kept.push(Kept {
             machine: cluster.install(&node)?,
             node,

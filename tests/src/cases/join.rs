@@ -240,3 +240,85 @@ pub fn refused(bench: &Bench, checks: &mut Checks) -> Result<()> {
         checks.probe(worker.ssh(lab)?, &probes, seconds(240))
     })
 }
+
+/// Three servers; each may go, and one comes back with nothing.
+pub fn servers(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let lab = &bench.lab;
+    let cluster = Cluster::new(lab, "servers", 3, &bench.hello, LIMIT)?;
+    let parts = [Part::FirstOfServers, Part::Server, Part::Server];
+    let [first, second, third] = [1u8, 2, 3].map(|n| Node::new(n, parts[usize::from(n) - 1]));
+    let machines = [cluster.install(&first)?, cluster.install(&second)?, cluster.install(&third)?];
+    with_all(bench, machines, |[one, two, three]| {
+        ready(one)?;
+        log_in(bench, one, 0)?;
+        for name in ["node-2", "node-3"] {
+            checks.that(
+                "a further server joins, and is Ready",
+                one.root_within(lab, &is_ready(name), seconds(600)).map(drop),
+            );
+        }
+        log_in(bench, two, 0)?;
+        log_in(bench, three, 0)?;
+        let members = "curl -s --noproxy '*' --cacert /etc/kubernetes/pki/etcd/ca.crt --cert /etc/kubernetes/pki/apiserver-etcd-client.crt --key /etc/kubernetes/pki/apiserver-etcd-client.key --data '{}' https://127.0.0.1:2379/v3/cluster/member/list";
+        let voting = format!(
+            "for i in $(seq 120); do {members} | grep -q isLearner || break; sleep 1; done; {members} | grep -o '\"name\"' | wc -l"
+        );
+        let probes: [Probe<'_>; 4] = [
+            ("three members with a vote", &voting, Expect::Is("3")),
+            (
+                "each server has its own API server",
+                "curl -sk https://10.0.2.22:6443/readyz https://10.0.2.23:6443/readyz",
+                Expect::Is("okok"),
+            ),
+            ("one authority", "cat /etc/kubernetes/pki/ca.crt | sha256sum", Expect::Success),
+            (
+                "what is sealed is not readable",
+                "kubectl -n kube-system get secret skerry-servers -o jsonpath='{.data.bundle}' | base64 -d | grep -c 'PRIVATE KEY'",
+                Expect::Is("0"),
+            ),
+        ];
+        checks.probe(one.ssh(lab)?, &probes, seconds(240))?;
+
+        // The one that made the cluster goes: the others answer.
+        one.root(lab, "kubectl create configmap before --from-literal=x=1")?;
+        let cut = std::time::Instant::now();
+        one.cut();
+        let answers = "for i in $(seq 120); do kubectl --request-timeout=5s create configmap after --from-literal=x=1 >/dev/null 2>&1 && break; sleep 1; done; kubectl get configmap before after -o name | wc -l";
+        checks.probe(
+            two.ssh(lab)?,
+            &[("the API answers, and writes", answers, Expect::Is("2"))],
+            seconds(240),
+        )?;
+        println_seconds(cut.elapsed());
+        *one = cluster.again(&first)?;
+        log_in(bench, one, 0)?;
+        let back = "for i in $(seq 200); do kubectl --request-timeout=5s get configmap after -o name 2>/dev/null && break; sleep 1; done";
+        checks.probe(
+            one.ssh(lab)?,
+            &[("it is back, with what was written meanwhile", back, Expect::Has("configmap/after"))],
+            seconds(300),
+        )?;
+
+        // One loses its disk.
+        three.cut();
+        *three = cluster.install(&third)?;
+        log_in(bench, three, 0)?;
+        let probes: [Probe<'_>; 2] = [
+            (
+                "a server that lost its disk joins again by the same lines",
+                "for i in $(seq 300); do kubectl --request-timeout=5s get configmap after -o name 2>/dev/null && break; sleep 1; done",
+                Expect::Has("configmap/after"),
+            ),
+            ("three members with a vote again", &voting, Expect::Is("3")),
+        ];
+        checks.probe(three.ssh(lab)?, &probes, seconds(600))
+    })
+}
+
+/// How long the API was away, for the note of a person: no limit is asserted, the computer may be slow.
+fn println_seconds(away: Duration) {
+    eprintln!(
+        "servers: the API took writes again {:.0} s after the first server was cut",
+        away.as_secs_f32()
+    );
+}

@@ -54,7 +54,8 @@ pub struct Case {
 }
 
 /// Those that run Kubernetes: they want both cores, and their limits are for a computer that does nothing else.
-const ALONE: [&str; 10] = [
+const ALONE: [&str; 11] = [
+    "servers",
     "join",
     "join-refused",
     "full-config",
@@ -391,6 +392,12 @@ pub const TABLE: &[Case] = &[
         300,
         "a wrong token, a name that is taken, a server's name: refused, and told what to do",
         join::refused,
+    ),
+    unproven(
+        "servers",
+        420,
+        "three servers with etcd; the first is cut off, another loses its disk, and the API goes on",
+        join::servers,
     ),
     unproven(
         "address-changed",
