@@ -19,15 +19,19 @@ pub struct Join {
     pub token: String,
     /// What the node is to be called.
     pub node_name: String,
+    /// What it is to become.
+    #[serde(default)]
+    pub role: Role,
 }
 
 /// What a node is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Runs the API server; has the authority's key.
     Server,
     /// Joined by a token.
+    #[default]
     Worker,
 }
 

@@ -1,6 +1,6 @@
 //! Where things lie. Under a root, so that tests have one of their own.
 
-use skerry_distribution::kubernetes::paths::{CONF, PKI, RUN, STATE};
+use skerry_distribution::kubernetes::paths::{BUNDLE, COMPLETE, CONF, PKI, RUN, STATE};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,16 @@ impl Places {
     /// What `join` is told: [`crate::files::Join`].
     pub fn join(&self) -> PathBuf {
         self.at(&format!("{RUN}/join.json"))
+    }
+
+    /// The cluster's authorities, sealed: what a further server is given.
+    pub fn bundle(&self) -> PathBuf {
+        self.at(BUNDLE)
+    }
+
+    /// There once a server's first set of keys is whole.
+    pub fn complete(&self) -> PathBuf {
+        self.at(COMPLETE)
     }
 
     /// What `run` is told: [`crate::files::Agent`].

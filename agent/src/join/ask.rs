@@ -107,7 +107,7 @@ impl Asking<'_> {
 }
 
 /// Anonymously, and from whoever answers.
-async fn cluster_info(server: &str) -> Result<BTreeMap<String, String>, Trouble> {
+pub(super) async fn cluster_info(server: &str) -> Result<BTreeMap<String, String>, Trouble> {
     let config = client::config(server, None).map_err(Trouble::Here)?;
     let anyone = client::connect(config, None).map_err(Trouble::Here)?;
     let request = http::Request::get(CLUSTER_INFO)
@@ -135,7 +135,7 @@ async fn cluster_info(server: &str) -> Result<BTreeMap<String, String>, Trouble>
 }
 
 /// Before the authority begins and after it ends, nothing can be verified.
-fn clock(ca: &[u8], now: i64) -> Result<(), Trouble> {
+pub(super) fn clock(ca: &[u8], now: i64) -> Result<(), Trouble> {
     let Some(ca) = x509::certificate(ca) else {
         return Err(discovery::Doubt::NoAuthority.into());
     };
@@ -162,7 +162,7 @@ fn days(seconds: i64) -> String {
     }
 }
 
-async fn cluster(member: Client) -> Result<Cluster, Trouble> {
+pub(super) async fn cluster(member: Client) -> Result<Cluster, Trouble> {
     let api: Api<ConfigMap> = Api::namespaced(member, "kube-system");
     let map = patiently(api.get("skerry-cluster"), None).await?;
     let text = map.data.as_ref().and_then(|d| d.get("cluster.json"));

@@ -11,10 +11,11 @@
 pub mod ask;
 pub mod discovery;
 pub mod kept;
+mod server;
 pub mod write;
 
 use crate::client::now;
-use crate::files::{self, Cluster, Join, Servers};
+use crate::files::{self, Cluster, Join, Role, Servers};
 use crate::identity::Identity;
 use crate::notify::Notify;
 use crate::places::Places;
@@ -29,6 +30,9 @@ use std::path::Path;
 pub async fn join(places: &Places, notify: &Notify) -> Result<()> {
     let join: Join = files::read(&places.join())?;
     let pin = discovery::pin(&join.token);
+    if join.role == Role::Server {
+        return server::join(places, notify, &join, pin.as_deref()).await;
+    }
     let Some(why) = why_join(places, &join, pin.as_deref()) else {
         tracing::info!(node = join.node_name, "this node is a member already");
         return Ok(());

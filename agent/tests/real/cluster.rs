@@ -167,10 +167,13 @@ impl Cluster {
             ..Default::default()
         };
         let (settings, _) = settings(&skerry_config::types::Config::default(), &facts);
-        let token = token::bootstrap(SECRET).unwrap();
+        let tokens = manifests::Tokens {
+            server: token::bootstrap(SECRET).unwrap(),
+            agent: None,
+            bundle: None,
+        };
         let ca = String::from_utf8(self.ca()).unwrap();
-        let mut objects = manifests::system(&settings, &facts, Ipv4Addr::new(10, 0, 0, 1), &[], &token, &ca);
-        objects.extend(wanted());
+        let objects = manifests::system(&settings, &facts, Ipv4Addr::new(10, 0, 0, 1), &[], &tokens, &ca);
         for object in &objects {
             let path = manifests::path(object).unwrap();
             let request = http::Request::patch(format!("{path}?fieldManager=skerry&force=true"))
@@ -181,61 +184,6 @@ impl Cluster {
         }
     }
 }
-
-/// What the agent needs besides.
-fn wanted() -> Vec<Value> {
-    const RBAC: &str = "rbac.authorization.k8s.io";
-    let agents = json!([{ "apiGroup": RBAC, "kind": "Group", "name": "skerry:server-agents" }]);
-    let members = json!([
-        { "apiGroup": RBAC, "kind": "Group", "name": "system:nodes" },
-        { "apiGroup": RBAC, "kind": "Group", "name": "system:bootstrappers:kubeadm:default-node-token" },
-    ]);
-    let role = |namespace: &str, name: &str, subjects: &Value, rules: Value| {
-        [
-            json!({ "apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": { "name": name, "namespace": namespace }, "rules": rules }),
-            json!({
-                "apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding", "metadata": { "name": name, "namespace": namespace },
-                "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": name }, "subjects": subjects,
-            }),
-        ]
-    };
-    let cluster = json!({
-        "pods": "10.42.0.0/16", "services": "10.43.0.0/16", "dns": "10.43.0.10", "domain": "cluster.local", "backend": "vxlan",
-        "kubernetes": "v1.36.3",
-    });
-    let mut objects = vec![
-        json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "skerry-cluster", "namespace": "kube-system" },
-            "data": { "cluster.json": cluster.to_string() },
-        }),
-        json!({
-            "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": { "name": "skerry:server-agent" },
-            "rules": [
-                { "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"], "verbs": ["get", "list", "watch"] },
-                { "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"], "verbs": ["update", "patch"] },
-                {
-                    "apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "verbs": ["approve"],
-                    "resourceNames": ["kubernetes.io/kube-apiserver-client-kubelet"],
-                },
-                { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"] },
-            ],
-        }),
-        json!({
-            "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": "skerry:server-agent" },
-            "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": "skerry:server-agent" }, "subjects": agents,
-        }),
-    ];
-    let secrets = json!([{
-        "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
-    }]);
-    objects.extend(role("kube-system", "skerry:server-agent", &agents, secrets));
-    let slices = json!([{ "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"] }]);
-    objects.extend(role("default", "skerry:server-agent", &agents, slices));
-    let map = json!([{ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["skerry-cluster"], "verbs": ["get"] }]);
-    objects.extend(role("kube-system", "skerry:cluster", &members, map));
-    objects
-}
-
 fn admin(text: &str, port: u16) -> Client {
     let certificate = kubeconfig::client_certificate(text).unwrap();
     let both = kubeconfig::identity(text).unwrap();
