@@ -22,6 +22,7 @@ mod status;
 mod stop;
 mod support;
 mod terminal;
+mod token;
 mod upgrade;
 mod watched;
 mod wizard;
@@ -76,6 +77,8 @@ enum Command {
     Slots(slots::SlotsArgs),
     /// Go back to the system in the other slot, with the next restart
     Rollback(slots::RollbackArgs),
+    #[command(subcommand)]
+    Token(token::Command),
     /// Check, explain or print a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -146,6 +149,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Restart { service } => machine::order(&Request::Restart(service)),
         Command::Slots(args) => slots::run(&args),
         Command::Rollback(args) => slots::rollback(&args),
+        Command::Token(command) => token::run(command),
         Command::Config(command) => config::run(command),
         Command::Install(args) => install::run(&args),
         Command::Flash(args) => flash::run(&args),
