@@ -318,16 +318,9 @@ impl Lab {
         let net = &request.network;
         let mut command = self.tools.qemu()?;
         command
-            .args([
-                "-nodefaults",
-                "-no-user-config",
-                "-display",
-                "none",
-                "-machine",
-                "q35,sata=off",
-                "-smp",
-                "2",
-            ])
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,sata=off"])
+            // Machines of one network share this computer's cores: processors that wait for each other cost more than they bring.
+            .args(["-smp", if request.plug.is_some() { "1" } else { "2" }])
             .args(self.accel.arguments());
         command.args(["-m", &request.memory.to_string()]);
         command.args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"]);
