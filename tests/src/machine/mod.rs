@@ -14,6 +14,7 @@ pub mod qmp;
 pub mod release;
 pub mod serial;
 pub mod ssh;
+mod switch;
 pub mod tools;
 pub mod wire;
 

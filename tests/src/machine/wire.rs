@@ -1,4 +1,4 @@
-//! A virtual Ethernet for several machines: a QEMU without a machine in it, which joins their cables to one network with a way out.
+//! A virtual Ethernet for several machines: a switch, and a QEMU without a machine in it as its router.
 //!
 //! It outlives each of the machines, so that any of them can be cut. Its router (QEMU's user network) is 10.0.2.2, its name server
 //! 10.0.2.3; machine `n` is meant to have 10.0.2.(20 + n), and its ports 22 and 6443 are open on 127.0.0.1.
@@ -30,7 +30,7 @@ pub struct Wire {
 /// One machine's place on the network.
 #[derive(Debug, Clone)]
 pub struct Plug {
-    /// The socket of its cable.
+    /// The switch's socket.
     pub socket: PathBuf,
     /// The card's address.
     pub mac: String,
@@ -48,24 +48,22 @@ impl Wire {
         let mut command = lab.tools.qemu()?;
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "none"]);
         command.args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"]);
-        let places: Vec<(String, PathBuf)> = (1..=machines)
-            .map(|n| (address(n), lab.scratch.join(format!("{name}.{n}.wire"))))
-            .collect();
+        let socket = lab.scratch.join(format!("{name}.wire"));
+        let _ = fs::remove_file(&socket); // of an earlier network of that name
+        super::switch::open(&socket)?;
         let mut user = "user,id=user,net=10.0.2.0/24".to_owned();
-        for (address, _) in &places {
+        for address in (1..=machines).map(address) {
             for port in [22, 6443] {
                 let _ = write!(user, ",hostfwd=tcp:127.0.0.1:0-{address}:{port}"); // a string takes everything
             }
         }
         command.args(["-netdev", &user, "-netdev", "hubport,id=router,hubid=0,netdev=user"]);
-        for (n, (_, socket)) in places.iter().enumerate() {
-            let _ = fs::remove_file(socket);
-            let path = socket.display().to_string().replace(',', ",,");
-            command
-                .arg("-netdev")
-                .arg(format!("stream,id=cable{n},server=on,addr.type=unix,addr.path={path}"));
-            command.arg("-netdev").arg(format!("hubport,id=port{n},hubid=0,netdev=cable{n}"));
-        }
+        command.args([
+            "-netdev",
+            &cable("cable", &socket),
+            "-netdev",
+            "hubport,id=port,hubid=0,netdev=cable",
+        ]);
         let (control, qemu_control) = UnixStream::pair().context("making a control line")?;
         let log = lab.folder(name)?.join("wire.log");
         let mut command = lab.tools.bound(&command);
@@ -82,11 +80,12 @@ impl Wire {
         };
         let mut control = Qmp::open(control).with_context(said)?;
         let table = control.monitor("info usernet")?;
-        let plugs = (1..=machines).zip(places).map(|(n, (address, socket))| {
+        let plugs = (1..=machines).map(|n| {
+            let address = address(n);
             let port =
                 |guest| forwarded(&only(&table, &address), guest).with_context(|| format!("reading the ports of {address} in {table:?}"));
             Ok(Plug {
-                socket,
+                socket: socket.clone(),
                 mac: format!("52:54:00:53:4b:{:02x}", 0x20 + n),
                 ssh_port: port(22)?,
                 api_port: port(6443)?,
@@ -112,12 +111,13 @@ impl Wire {
 impl Plug {
     /// QEMU's words for the machine's end of the cable.
     pub fn words(&self) -> String {
-        let path = |p: &Path| p.display().to_string().replace(',', ",,");
-        format!(
-            "stream,id=net,server=off,addr.type=unix,addr.path={},reconnect-ms=500",
-            path(&self.socket)
-        )
+        cable("net", &self.socket)
     }
+}
+
+fn cable(id: &str, socket: &Path) -> String {
+    let path = socket.display().to_string().replace(',', ",,");
+    format!("stream,id={id},server=off,addr.type=unix,addr.path={path},reconnect-ms=500")
 }
 
 /// The address of machine `n`.
