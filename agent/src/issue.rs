@@ -90,3 +90,60 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     out.extend(content);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Made by tests/authority/make.sh.
+    const EC: [&str; 2] = [include_str!("../tests/authority/ec.crt"), include_str!("../tests/authority/ec.key")];
+    const RSA: [&str; 2] = [
+        include_str!("../tests/authority/rsa.crt"),
+        include_str!("../tests/authority/rsa.key"),
+    ];
+
+    #[test]
+    fn signed_by_either_kind_of_key() {
+        for [ca, key] in [EC, RSA] {
+            let authority = x509::certificate(ca.as_bytes()).unwrap();
+            let now = authority.not_before + 86_400;
+            let made = server_agent(ca, key, now).unwrap();
+            let read = x509::certificate(made.certificate.as_bytes()).unwrap();
+            assert!(x509::is_signed_by(made.certificate.as_bytes(), ca.as_bytes()));
+            assert_eq!(read.common_name, USER);
+            assert_eq!((read.not_before, read.not_after), (now - 3600, now + 365 * 86_400));
+            // Never outside of the authority's own life.
+            let early = x509::certificate(server_agent(ca, key, 0).unwrap().certificate.as_bytes()).unwrap();
+            assert_eq!(early.not_before, authority.not_before);
+            let late = server_agent(ca, key, authority.not_after - 10).unwrap();
+            assert_eq!(
+                x509::certificate(late.certificate.as_bytes()).unwrap().not_after,
+                authority.not_after
+            );
+        }
+    }
+
+    #[test]
+    fn another_authority_did_not_sign_it() {
+        let now = x509::certificate(EC[0].as_bytes()).unwrap().not_before;
+        let made = server_agent(EC[0], RSA[1], now).unwrap();
+        assert!(!x509::is_signed_by(made.certificate.as_bytes(), EC[0].as_bytes()));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let end = EC[1].len() / 2;
+        for key in ["", "x", EC[0], &EC[1][..end]] {
+            assert!(server_agent(EC[0], key, 0).is_err(), "{key:?}");
+        }
+        assert!(server_agent("", EC[1], 0).is_err());
+    }
+
+    #[test]
+    fn lengths() {
+        assert_eq!(element(4, &[]), [4, 0]);
+        assert_eq!(element(4, &[7; 127])[..3], [4, 127, 7]);
+        assert_eq!(element(4, &[7; 128])[..4], [4, 0x81, 128, 7]);
+        assert_eq!(element(4, &[7; 300])[..5], [4, 0x82, 1, 44, 7]);
+    }
+}

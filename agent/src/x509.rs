@@ -140,9 +140,9 @@ mod tests {
         assert_eq!(read.key, identity.fingerprint());
     }
 
-    /// Each byte of a request, turned: it is refused, or (in the text around it) the same request.
+    /// Each byte of a request, turned: it is refused, or (where the byte is outside of what is signed) says the same.
     #[test]
-    fn a_changed_request_is_none() {
+    fn a_changed_request_says_nothing_else() {
         let pem = Identity::generate().unwrap().request("w1").unwrap();
         let (_, block) = parse_x509_pem(pem.as_bytes()).unwrap();
         for at in 0..block.contents.len() {
@@ -150,7 +150,8 @@ mod tests {
             der[at] ^= 1;
             let text = skerry_distribution::kubernetes::base64::encode(&der);
             let changed = format!("-----BEGIN CERTIFICATE REQUEST-----\n{text}\n-----END CERTIFICATE REQUEST-----\n");
-            assert_eq!(request(changed.as_bytes()), None, "byte {at}");
+            let read = request(changed.as_bytes());
+            assert!(read.is_none() || read == request(pem.as_bytes()), "byte {at}: {read:?}");
         }
         for end in 0..pem.len() - 2 {
             assert_eq!(request(&pem.as_bytes()[..end]), None, "cut at {end}");

@@ -2,6 +2,7 @@
 
 use super::Pool;
 use crate::client;
+use crate::trouble::innermost;
 use futures_util::future::join_all;
 use kube::Client;
 use std::collections::BTreeMap;
@@ -43,9 +44,36 @@ fn client_of(address: &str, ca: &[u8]) -> Option<Client> {
     client::connect(config, None).ok()
 }
 
-async fn is_ready(client: &Client) -> bool {
-    let Ok(request) = http::Request::get("/readyz").body(kube::client::Body::empty()) else {
-        return false;
-    };
-    matches!(timeout(PATIENCE, client.send(request)).await, Ok(Ok(answer)) if answer.status().is_success())
+async fn is_ready(client: &Client) -> Result<(), String> {
+    let request = http::Request::get("/readyz")
+        .body(kube::client::Body::empty())
+        .map_err(|why| why.to_string())?;
+    match timeout(PATIENCE, client.send(request)).await {
+        Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
+        Ok(Ok(answer)) => Err(format!("it is not ready: {}", answer.status())),
+        Ok(Err(why)) => Err(advice(innermost(&why))),
+        Err(_) => Err(format!("no answer for {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// The one case that does not pass by itself. The words are those of rustls' `CertificateError`.
+fn advice(why: String) -> String {
+    if ["UnknownIssuer", "BadSignature"].iter().any(|word| why.contains(word)) {
+        return format!(
+            "{why}: another authority signed its certificate; if the cluster was made anew, give this node a `token` that \
+             `skerry token create` made there"
+        );
+    }
+    why
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_was_made_anew() {
+        assert!(advice("invalid peer certificate: UnknownIssuer".into()).contains("another authority"));
+        assert_eq!(advice("Connection refused".into()), "Connection refused");
+    }
 }

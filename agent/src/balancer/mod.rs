@@ -91,18 +91,18 @@ impl Pool {
             .collect()
     }
 
-    /// Takes in whether a server answered.
-    pub fn heard(&self, address: &str, answered: bool) {
+    /// Takes in whether a server answered, or why not.
+    pub fn heard(&self, address: &str, answer: Result<(), String>) {
         let mut inner = self.inner();
         let Some(server) = inner.servers.iter_mut().find(|s| s.address == address) else {
             return;
         };
         let before = server.health;
-        let cut = choose::heard(server, answered);
-        match (before, server.health) {
-            (choose::Health::Bad, choose::Health::Good) => tracing::info!(server = address, "the server answers again"),
-            (choose::Health::Good | choose::Health::Unknown, choose::Health::Bad) => {
-                tracing::warn!(server = address, "the server does not answer");
+        let cut = choose::heard(server, answer.is_ok());
+        match (before, answer) {
+            (choose::Health::Bad, Ok(())) => tracing::info!(server = address, "the server answers again"),
+            (choose::Health::Good | choose::Health::Unknown, Err(why)) => {
+                tracing::warn!(server = address, "the server does not answer: {why}");
             }
             _ => {}
         }
@@ -173,7 +173,8 @@ async fn dial(pool: &Pool) -> Option<(TcpStream, watch::Receiver<u32>)> {
                 notice_silence(&server);
                 return Some((server, cut));
             }
-            _ => pool.heard(&address, false),
+            Ok(Err(why)) => pool.heard(&address, Err(why.to_string())),
+            Err(_) => pool.heard(&address, Err(format!("not reached within {} s", DIAL.as_secs()))),
         }
     }
     None

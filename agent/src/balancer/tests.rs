@@ -71,10 +71,10 @@ async fn connections_to_a_silent_server_are_cut() {
     let at = balancer(&pool).await;
     let mut open = TcpStream::connect(at).await.unwrap();
     assert_eq!(said(&mut open).await, "a");
-    pool.heard(&a, false);
+    pool.heard(&a, Err("silence".into()));
     open.write_all(b"still").await.unwrap();
     assert_eq!(said(&mut open).await, "still", "one lost answer cuts nothing");
-    pool.heard(&a, false);
+    pool.heard(&a, Err("silence".into()));
     assert_eq!(said(&mut open).await, "");
     // It is the only one: it is still tried.
     let mut next = TcpStream::connect(at).await.unwrap();

@@ -59,3 +59,53 @@ pub fn perform(plan: &[File]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::{Backend, Cluster, Servers};
+    use crate::join::kept;
+    use std::path::Path;
+
+    const CA: &str = include_str!("../../tests/authority/ec.crt");
+
+    /// Whatever write a power cut follows, the node is no member before the last one; and then it is.
+    #[test]
+    fn every_prefix() {
+        let root = std::env::temp_dir().join(format!("skerry-write-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let places = Places::below(&root);
+        let text = |path: &Path| std::fs::read_to_string(path).ok();
+        let key = include_str!("../../tests/authority/ec.key");
+        // The authority's own certificate stands in for a node's: it is signed by the authority, too.
+        let member = Member {
+            ca: CA.into(),
+            cluster: Cluster {
+                pods: String::new(),
+                services: String::new(),
+                dns: String::new(),
+                domain: String::new(),
+                backend: Backend::Vxlan,
+                kubernetes: String::new(),
+            },
+            servers: Servers::default(),
+            certificate: CA.into(),
+        };
+        let plan = plan(&places, "w1", &member, key);
+        for done in 0..=plan.len() {
+            perform(&plan[..done]).unwrap();
+            let (conf, ca) = (text(&places.kubelet_conf()), text(&places.ca()));
+            let why = kept::why_join(&kept::Facts {
+                conf: conf.as_deref(),
+                ca: ca.as_deref(),
+                has_cluster: files::read::<Cluster>(&places.cluster()).is_ok() && files::read::<Servers>(&places.servers()).is_ok(),
+                node_name: "w1",
+                pin: None,
+                now: 0,
+            })
+            .unwrap();
+            let is_whole = why.contains("are for kubernetes");
+            assert_eq!(is_whole, done == plan.len(), "{done}: {why}");
+        }
+    }
+}
