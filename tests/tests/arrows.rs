@@ -150,6 +150,14 @@ fn only_fetch_speaks_http() {
     }
 }
 
+#[test]
+fn only_agent_speaks_to_kubernetes() {
+    let graph = Graph::read();
+    for from in graph.rooms.iter().filter(|r| room(r) != "agent") {
+        assert!(!graph.links[from].contains("kube"), "{from} links kube");
+    }
+}
+
 /// The package of PID 1 has a second program, `setup`, which parses; PID 1 itself does not so much as name a parser.
 #[test]
 fn pid_1_names_no_parser() {

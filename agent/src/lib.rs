@@ -1,0 +1,40 @@
+//! What do node and cluster tell each other?
+//!
+//! The program `agent` runs on the host of every node, with the node's own credentials; on servers also with its own. It is the only
+//! room that speaks to the Kubernetes API by kube-rs, and an async one: one thread, which waits for many things.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`files`], [`places`] | what it is given and what it keeps; where that lies |
+//! | [`client`] | how the API is reached, and as whom |
+//! | [`identity`], [`issue`], [`x509`], [`kubeconfig`] | keys; certificates signed here; certificates read; credentials written |
+//! | [`join`] | how a node becomes a member |
+//! | [`csr`] | how a certificate is asked for |
+//! | [`approve`] | on servers: who may become which node |
+//! | [`balancer`], [`servers`] | on workers: the way to the servers |
+//! | [`renew`], [`control`] | on workers: a new certificate in time; what holds it is restarted by PID 1 |
+//! | [`token`] | on servers: tokens by which machines join |
+//! | [`run`] | what goes on at the same time |
+//! | [`trouble`], [`notify`], [`log`] | what people and PID 1 are told |
+//!
+//! Never: decide in code that asks the API. What decides takes facts and gives plain data.
+
+pub mod approve;
+pub mod balancer;
+pub mod client;
+pub mod control;
+pub mod csr;
+pub mod files;
+pub mod identity;
+pub mod issue;
+pub mod join;
+pub mod kubeconfig;
+pub mod log;
+pub mod notify;
+pub mod places;
+pub mod renew;
+pub mod run;
+pub mod servers;
+pub mod token;
+pub mod trouble;
+pub mod x509;

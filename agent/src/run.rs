@@ -1,0 +1,106 @@
+//! `agent run`: all that goes on at the same time.
+//!
+//! ```text
+//!  worker: balancer ────────────────────────────────────────────────── until the end
+//!  duties, each round with the node's credentials as they are now: worker: refresh, renew · server: approve
+//! ```
+
+use crate::balancer::{self, Pool};
+use crate::client::{self, now};
+use crate::files::{self, Agent, Role, Servers};
+use crate::issue::LIFE;
+use crate::notify::Notify;
+use crate::places::Places;
+use crate::{approve, renew};
+use anyhow::{Context, Result};
+use kube::Client;
+use skerry_sys::file;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
+
+/// How often `kubelet.conf` is compared with what the duties use, and how long is waited after they could not begin.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Until SIGTERM.
+pub async fn run(places: &Places, notify: &Notify) -> Result<()> {
+    let agent: Agent = files::read(&places.agent())?;
+    let mut end = signal(SignalKind::terminate()).context("listening to SIGTERM")?;
+    let pool = match agent.role {
+        Role::Worker => Some(balance(places, &agent).await?),
+        Role::Server => None,
+    };
+    tracing::info!(node = agent.node_name, role = ?agent.role, "the node's agent is up");
+    notify.say("READY=1");
+    loop {
+        if round(places, &agent, pool.as_ref(), notify, &mut end).await == Next::End {
+            return Ok(());
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Next {
+    Round,
+    End,
+}
+
+async fn balance(places: &Places, agent: &Agent) -> Result<Pool> {
+    let list: Servers = files::read(&places.servers())?;
+    let pool = Pool::new(&agent.node_name, list);
+    let listener = balancer::listen(places.local_api).await?;
+    tokio::spawn(balancer::serve(listener, pool.clone()));
+    let ca = file::read_bounded(places.ca(), 1 << 20)?;
+    tokio::spawn(balancer::check::check(pool.clone(), ca));
+    Ok(pool)
+}
+
+/// The duties with one set of credentials.
+async fn round(places: &Places, agent: &Agent, pool: Option<&Pool>, notify: &Notify, end: &mut Signal) -> Next {
+    let before = conf(places);
+    let begun = now();
+    let duties = async {
+        let done = match (agent.role, pool) {
+            (Role::Worker, Some(pool)) => worker(places, agent, pool, notify).await,
+            _ => server(places).await,
+        };
+        if let Err(why) = done {
+            tracing::warn!("{why:#}; trying again");
+            sleep(LOOK).await;
+        }
+    };
+    let stale = async {
+        let half = i64::try_from(LIFE.as_secs() / 2).unwrap_or(i64::MAX);
+        while conf(places) == before && now().abs_diff(begun) < half.unsigned_abs() {
+            sleep(LOOK).await;
+        }
+        tracing::info!("going on with new credentials");
+    };
+    tokio::select! {
+        _ = end.recv() => Next::End,
+        () = duties => Next::Round,
+        () = stale => Next::Round,
+    }
+}
+
+fn conf(places: &Places) -> Option<Vec<u8>> {
+    file::read_bounded(places.kubelet_conf(), 1 << 20).ok()
+}
+
+/// Ends only if it cannot begin.
+async fn worker(places: &Places, agent: &Agent, pool: &Pool, notify: &Notify) -> Result<()> {
+    let node: Client = client::node(places)?;
+    let servers = places.servers();
+    tokio::join!(
+        balancer::refresh::refresh(node.clone(), pool.clone(), &servers),
+        renew::renew(node, places, &agent.node_name, notify),
+    );
+    Ok(())
+}
+
+/// Ends only if it cannot begin.
+async fn server(places: &Places) -> Result<()> {
+    let server = client::server(places)?;
+    approve::approve(server).await;
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Certificates and requests for them, read. Whoever wrote them is a stranger: nothing here panics, and lengths are checked first.
+
+use sha2::{Digest, Sha256};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+
+/// Larger is no certificate and no request of ours, bytes.
+const LARGEST: usize = 64 << 10;
+
+/// What matters of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Seconds since 1970.
+    pub not_before: i64,
+    /// Seconds since 1970.
+    pub not_after: i64,
+    /// Common name of its subject.
+    pub common_name: String,
+    /// Of its public key, as [`fingerprint`].
+    pub key: String,
+}
+
+/// SHA-256 of a `SubjectPublicKeyInfo` (RFC 5280 §4.1), in hex.
+pub fn fingerprint(spki: &[u8]) -> String {
+    hex(&Sha256::digest(spki))
+}
+
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|b| [b >> 4, b & 15])
+        .filter_map(|n| char::from_digit(n.into(), 16))
+        .collect()
+}
+
+/// The first certificate of a PEM text.
+pub fn certificate(pem: &[u8]) -> Option<Certificate> {
+    with(pem, |c| {
+        Some(Certificate {
+            not_before: c.validity().not_before.timestamp(),
+            not_after: c.validity().not_after.timestamp(),
+            common_name: only(c.subject().iter_common_name())?,
+            key: fingerprint(c.public_key().raw),
+        })
+    })
+}
+
+/// Whether the first certificate of one PEM text was signed by that of another: checks the signature.
+pub fn is_signed_by(pem: &[u8], authority: &[u8]) -> bool {
+    let verified = with(pem, |c| with(authority, |a| c.verify_signature(Some(a.public_key())).ok()));
+    verified.is_some()
+}
+
+/// The first certificate of a PEM text, as DER.
+pub fn der(pem: &[u8]) -> Option<Vec<u8>> {
+    let (_, block) = parse_x509_pem(pem.get(..pem.len().min(LARGEST))?).ok()?;
+    (block.label == "CERTIFICATE").then_some(block.contents)
+}
+
+fn with<T>(pem: &[u8], then: impl FnOnce(&X509Certificate) -> Option<T>) -> Option<T> {
+    let der = der(pem)?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    then(&certificate)
+}
+
+/// A request for a certificate: PKCS #10, RFC 2986.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Common name of the subject.
+    pub common_name: String,
+    /// Organisations of the subject: Kubernetes' groups.
+    pub organisations: Vec<String>,
+    /// Whether the subject holds anything else, or a name more than once.
+    pub has_more_names: bool,
+    /// Whether it asks for alternative names (host names, addresses), or to be an authority.
+    pub has_more_wishes: bool,
+    /// Of the key, as [`fingerprint`].
+    pub key: String,
+}
+
+/// Reads a request whose own signature is good: whoever made it holds the key. None for all else.
+pub fn request(pem: &[u8]) -> Option<Request> {
+    let (_, block) = parse_x509_pem(pem.get(..pem.len().min(LARGEST))?).ok()?;
+    if block.label != "CERTIFICATE REQUEST" && block.label != "NEW CERTIFICATE REQUEST" {
+        return None;
+    }
+    let (rest, request) = X509CertificationRequest::from_der(&block.contents).ok()?;
+    request.verify_signature().ok()?;
+    let info = &request.certification_request_info;
+    let subject = &info.subject;
+    let organisations: Vec<String> = subject
+        .iter_organization()
+        .map(|o| o.as_str().map(str::to_owned).ok())
+        .collect::<Option<_>>()?;
+    Some(Request {
+        common_name: only(subject.iter_common_name())?,
+        has_more_names: names(subject) != 1 + organisations.len(),
+        organisations,
+        has_more_wishes: !rest.is_empty() || wishes_more(&request),
+        key: fingerprint(info.subject_pki.raw),
+    })
+}
+
+fn names(subject: &X509Name) -> usize {
+    subject.iter_attributes().count()
+}
+
+/// Key usages are asked for in the object that carries the request; anything but those is more than a client needs.
+fn wishes_more(request: &X509CertificationRequest) -> bool {
+    let usages = |e: &ParsedExtension| matches!(e, ParsedExtension::KeyUsage(_) | ParsedExtension::ExtendedKeyUsage(_));
+    request.requested_extensions().is_some_and(|mut all| !all.all(usages))
+}
+
+fn only<'a>(mut names: impl Iterator<Item = &'a x509_parser::x509::AttributeTypeAndValue<'a>>) -> Option<String> {
+    let name = names.next()?.as_str().ok()?.to_owned();
+    names.next().is_none().then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    #[test]
+    fn hexadecimal() {
+        assert_eq!(hex(&[0, 0x0f, 0xa0, 0xff]), "000fa0ff");
+    }
+
+    #[test]
+    fn a_request_and_its_signature() {
+        let identity = Identity::generate().unwrap();
+        let pem = identity.request("w1").unwrap();
+        let read = request(pem.as_bytes()).unwrap();
+        assert_eq!(read.common_name, "system:node:w1");
+        assert_eq!(read.organisations, ["system:nodes"]);
+        assert!(!read.has_more_names && !read.has_more_wishes);
+        assert_eq!(read.key, identity.fingerprint());
+    }
+
+    /// Each byte of a request, turned: it is refused, or (in the text around it) the same request.
+    #[test]
+    fn a_changed_request_is_none() {
+        let pem = Identity::generate().unwrap().request("w1").unwrap();
+        let (_, block) = parse_x509_pem(pem.as_bytes()).unwrap();
+        for at in 0..block.contents.len() {
+            let mut der = block.contents.clone();
+            der[at] ^= 1;
+            let text = skerry_distribution::kubernetes::base64::encode(&der);
+            let changed = format!("-----BEGIN CERTIFICATE REQUEST-----\n{text}\n-----END CERTIFICATE REQUEST-----\n");
+            assert_eq!(request(changed.as_bytes()), None, "byte {at}");
+        }
+        for end in 0..pem.len() - 2 {
+            assert_eq!(request(&pem.as_bytes()[..end]), None, "cut at {end}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! A control plane of real programs, on this machine, in a directory of its own.
+
+use kube::Client;
+use serde_json::{Value, json};
+use skerry_agent::client;
+use skerry_agent::issue::Credentials;
+use skerry_distribution::kubernetes::{kubeconfig, manifests, settings, token};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The cluster's secret.
+pub const SECRET: &str = "a secret for a test of joining";
+const PROGRAMS: [&str; 4] = ["kine", "kube-apiserver", "kube-controller-manager", "kubeadm"];
+
+pub struct Cluster {
+    pub dir: PathBuf,
+    pub port: u16,
+    /// By which others reach it.
+    pub address: IpAddr,
+    pub admin: Client,
+    running: Vec<(&'static str, Child)>,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.running {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The address of the default route; endpoints may not be loopback addresses.
+fn address() -> IpAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    match socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()) {
+        Ok(local) => local.ip(),
+        Err(_) => IpAddr::from([198, 18, 0, 1]),
+    }
+}
+
+impl Cluster {
+    /// Starts it; `program` is the multi-call program.
+    pub async fn start(program: &Path, dir: &Path) -> Self {
+        let _ = std::fs::remove_dir_all(dir);
+        for sub in ["bin", "log", "etc/kubernetes/pki", "var/lib/skerry/kube", "run/skerry/kube", "db"] {
+            std::fs::create_dir_all(dir.join(sub)).unwrap();
+        }
+        for name in PROGRAMS {
+            symlink(program, dir.join("bin").join(name)).unwrap();
+        }
+        let (port, address) = (free_port(), address());
+        certificates(dir, port, address);
+        let super_admin = std::fs::read_to_string(dir.join("etc/kubernetes/super-admin.conf")).unwrap();
+        let mut cluster = Self {
+            dir: dir.to_owned(),
+            port,
+            address,
+            admin: admin(&super_admin, port),
+            running: vec![],
+        };
+        cluster.begin("kine");
+        cluster.begin("kube-apiserver");
+        cluster.ready().await;
+        cluster.apply().await;
+        cluster.begin("kube-controller-manager");
+        cluster
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://{}:{}", self.address, self.port)
+    }
+
+    pub fn ca(&self) -> Vec<u8> {
+        std::fs::read(self.dir.join("etc/kubernetes/pki/ca.crt")).unwrap()
+    }
+
+    pub fn begin(&mut self, name: &'static str) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join(format!("log/{name}.log")))
+            .unwrap();
+        let child = Command::new(self.dir.join("bin").join(name))
+            .args(self.arguments(name).iter().map(|a| format!("--{a}")))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.running.push((name, child));
+    }
+
+    /// As a power cut would.
+    pub fn kill(&mut self, name: &str) {
+        let at = self.running.iter().position(|(n, _)| *n == name).unwrap();
+        let (_, mut child) = self.running.remove(at);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn arguments(&self, name: &str) -> Vec<String> {
+        let (dir, port) = (self.dir.display(), self.port);
+        let pki = format!("{dir}/etc/kubernetes/pki");
+        let conf = format!("{dir}/etc/kubernetes/controller-manager.conf");
+        match name {
+            "kine" => vec![
+                format!("endpoint=sqlite://{dir}/db/state.db?_journal_mode=WAL&_busy_timeout=30000&_synchronous=OFF&_txlock=immediate"),
+                format!("listen-address=unix://{dir}/kine.sock"),
+                "metrics-bind-address=0".into(),
+            ],
+            "kube-apiserver" => vec![
+                format!("advertise-address={}", self.address),
+                "authorization-mode=Node,RBAC".into(),
+                format!("client-ca-file={pki}/ca.crt"),
+                "enable-admission-plugins=NodeRestriction".into(),
+                "enable-bootstrap-token-auth=true".into(),
+                format!("etcd-servers=unix://{dir}/kine.sock"),
+                format!("secure-port={port}"),
+                "service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
+                format!("service-account-key-file={pki}/sa.pub"),
+                format!("service-account-signing-key-file={pki}/sa.key"),
+                "service-cluster-ip-range=10.43.0.0/16".into(),
+                format!("tls-cert-file={pki}/apiserver.crt"),
+                format!("tls-private-key-file={pki}/apiserver.key"),
+            ],
+            _ => vec![
+                format!("authentication-kubeconfig={conf}"),
+                format!("authorization-kubeconfig={conf}"),
+                "bind-address=127.0.0.1".into(),
+                format!("secure-port={}", free_port()),
+                format!("client-ca-file={pki}/ca.crt"),
+                format!("cluster-signing-cert-file={pki}/ca.crt"),
+                format!("cluster-signing-key-file={pki}/ca.key"),
+                "controllers=bootstrapsigner,tokencleaner,csrsigning,csrcleaner".into(),
+                format!("kubeconfig={conf}"),
+                "leader-elect=false".into(),
+            ],
+        }
+    }
+
+    pub async fn ready(&self) {
+        let begun = Instant::now();
+        loop {
+            let request = http::Request::get("/readyz").body(vec![]).unwrap();
+            if self.admin.request_text(request).await.is_ok() {
+                break;
+            }
+            let log = || std::fs::read_to_string(self.dir.join("log/kube-apiserver.log")).unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(240), "the API server is not ready: {}", log());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        eprintln!("API server ready after {:.1} s", begun.elapsed().as_secs_f32());
+    }
+
+    /// What `setup kube setup` puts into a cluster.
+    async fn apply(&self) {
+        let facts = skerry_distribution::facts::Facts {
+            node_name: "s1".into(),
+            ..Default::default()
+        };
+        let (settings, _) = settings(&skerry_config::types::Config::default(), &facts);
+        let token = token::bootstrap(SECRET).unwrap();
+        let ca = String::from_utf8(self.ca()).unwrap();
+        let mut objects = manifests::system(&settings, &facts, Ipv4Addr::new(10, 0, 0, 1), &[], &token, &ca);
+        objects.extend(wanted());
+        for object in &objects {
+            let path = manifests::path(object).unwrap();
+            let request = http::Request::patch(format!("{path}?fieldManager=skerry&force=true"))
+                .header("content-type", "application/apply-patch+yaml")
+                .body(serde_json::to_vec(object).unwrap())
+                .unwrap();
+            self.admin.request::<Value>(request).await.unwrap();
+        }
+    }
+}
+
+/// What the agent needs besides.
+fn wanted() -> Vec<Value> {
+    const RBAC: &str = "rbac.authorization.k8s.io";
+    let agents = json!([{ "apiGroup": RBAC, "kind": "Group", "name": "skerry:server-agents" }]);
+    let members = json!([
+        { "apiGroup": RBAC, "kind": "Group", "name": "system:nodes" },
+        { "apiGroup": RBAC, "kind": "Group", "name": "system:bootstrappers:kubeadm:default-node-token" },
+    ]);
+    let role = |namespace: &str, name: &str, subjects: &Value, rules: Value| {
+        [
+            json!({ "apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": { "name": name, "namespace": namespace }, "rules": rules }),
+            json!({
+                "apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding", "metadata": { "name": name, "namespace": namespace },
+                "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": name }, "subjects": subjects,
+            }),
+        ]
+    };
+    let cluster = json!({
+        "pods": "10.42.0.0/16", "services": "10.43.0.0/16", "dns": "10.43.0.10", "domain": "cluster.local", "backend": "vxlan",
+        "kubernetes": "v1.36.3",
+    });
+    let mut objects = vec![
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "skerry-cluster", "namespace": "kube-system" },
+            "data": { "cluster.json": cluster.to_string() },
+        }),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": { "name": "skerry:server-agent" },
+            "rules": [
+                { "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"], "verbs": ["get", "list", "watch"] },
+                { "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"], "verbs": ["update", "patch"] },
+                {
+                    "apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "verbs": ["approve"],
+                    "resourceNames": ["kubernetes.io/kube-apiserver-client-kubelet"],
+                },
+                { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"] },
+            ],
+        }),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": "skerry:server-agent" },
+            "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": "skerry:server-agent" }, "subjects": agents,
+        }),
+    ];
+    let secrets = json!([{
+        "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
+    }]);
+    objects.extend(role("kube-system", "skerry:server-agent", &agents, secrets));
+    let slices = json!([{ "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"] }]);
+    objects.extend(role("default", "skerry:server-agent", &agents, slices));
+    let map = json!([{ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["skerry-cluster"], "verbs": ["get"] }]);
+    objects.extend(role("kube-system", "skerry:cluster", &members, map));
+    objects
+}
+
+fn admin(text: &str, port: u16) -> Client {
+    let certificate = kubeconfig::client_certificate(text).unwrap();
+    let both = kubeconfig::identity(text).unwrap();
+    let credentials = Credentials {
+        key: String::from_utf8(both[certificate.len()..].to_vec()).unwrap(),
+        certificate: String::from_utf8(certificate).unwrap(),
+    };
+    let config = client::config(&format!("https://127.0.0.1:{port}"), kubeconfig::authority(text).as_deref()).unwrap();
+    client::connect(config, Some(&credentials)).unwrap()
+}
+
+/// As kubeadm makes them on a server.
+#[allow(clippy::disallowed_methods, reason = "a test's own scratch file")]
+fn certificates(dir: &Path, port: u16, address: IpAddr) {
+    let conf = dir.join("etc/kubernetes");
+    let init = json!({
+        "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "InitConfiguration",
+        "localAPIEndpoint": { "advertiseAddress": address, "bindPort": port },
+        "nodeRegistration": { "name": "s1", "criSocket": "unix:///none" },
+    });
+    let cluster = json!({
+        "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration", "certificatesDir": conf.join("pki"),
+        "apiServer": { "certSANs": ["127.0.0.1"] }, "controlPlaneEndpoint": format!("127.0.0.1:{port}"),
+        "encryptionAlgorithm": "ECDSA-P256", "etcd": { "external": { "endpoints": ["http://127.0.0.1:2379"] } },
+        "kubernetesVersion": "v1.36.3", "networking": { "serviceSubnet": "10.43.0.0/16" },
+    });
+    let file = dir.join("kubeadm.yaml");
+    std::fs::write(&file, format!("{init}\n---\n{cluster}\n")).unwrap();
+    let phases: [&[&str]; 2] = [&["certs", "all"], &["kubeconfig", "all"]];
+    for phase in phases {
+        let mut command = Command::new(dir.join("bin/kubeadm"));
+        command.args(["init", "phase"]).args(phase).arg("--config").arg(&file);
+        if phase[0] == "kubeconfig" {
+            command.arg("--kubeconfig-dir").arg(&conf);
+        }
+        let out = command.output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
