@@ -22,6 +22,7 @@ mod load;
 mod merge;
 mod normal;
 pub mod place;
+mod plain;
 mod problem;
 mod read;
 pub mod reference;
@@ -44,6 +45,7 @@ mod write_file;
 
 pub use explain::{Entry, Phase};
 pub use load::{Loaded, load};
+pub use plain::plain;
 pub use problem::{Origin, Problem, Severity};
 pub use show::HIDDEN;
 pub use source::{Source, SourceKind, is_for_machine, order};

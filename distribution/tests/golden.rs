@@ -99,7 +99,7 @@ fn kubernetes_with_a_k3os_config() {
     s.k3s_args = line.split_whitespace().map(str::to_owned).collect();
     config.run_cmd = vec!["true".into()];
     config.write_files = vec![WriteFile {
-        path: "/etc/rancher/k3s/registries.yaml".into(),
+        path: "/etc/rancher/k3s/config.yaml".into(),
         ..WriteFile::default()
     }];
     check("kubernetes-k3os.txt", &all(&config));

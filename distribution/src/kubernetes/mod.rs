@@ -13,6 +13,7 @@
 //! | [`address`] | which address is the node's |
 //! | [`datastore`], [`member`] | where the objects are kept, and how a server's etcd joins its peers' |
 //! | [`token`], [`bundle`] | the bootstrap token, and what servers give each other |
+//! | [`registries`] | k3s's `registries.yaml` for containerd |
 //! | [`images`] | which image archives are to be imported |
 //! | [`kubeconfig`], [`base64`] | what is read from kubeconfigs and changed in them |
 //! | [`labels`] | what of the Node object is to be changed |
@@ -37,6 +38,7 @@ pub mod manifests;
 pub mod member;
 pub mod node;
 pub mod paths;
+pub mod registries;
 pub mod role;
 pub mod settings;
 pub mod token;
@@ -79,10 +81,6 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
 /// Files that k3s would read, and nothing here does.
 fn foreign_files(config: &Config) -> Vec<crate::Problem> {
     let foreign = [
-        (
-            "/etc/rancher/k3s/registries.yaml",
-            "write /etc/containerd/certs.d/HOST/hosts.toml instead",
-        ),
         ("/etc/rancher/k3s/config.yaml", "say it in skerry.k3s_args"),
         (
             "/var/lib/rancher/k3s/agent/etc/containerd/config.toml.tmpl",

@@ -26,7 +26,7 @@ pub const CONF: &str = "/etc/kubernetes";
 pub const COMPLETE: &str = "/etc/kubernetes/.complete";
 /// The owner's kubeconfig.
 pub const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
-/// Add-ons of the owner, applied once at each boot.
+/// Add-ons of the owner, kept applied by the servers' agent.
 pub const MANIFESTS: [&str; 2] = ["/var/lib/rancher/k3s/server/manifests", "/var/lib/skerry/manifests"];
 /// Images that come with the system.
 pub const IMAGES: &str = "/usr/share/skerry/images";

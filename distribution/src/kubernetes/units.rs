@@ -65,15 +65,7 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
     }
     units.push(ready().after(&["kube-apiserver"]));
     units.push(images());
-    units.push(
-        step(
-            "kube-manifests",
-            "Kubernetes: add-ons and the owner's manifests",
-            &["manifests"],
-            900,
-        )
-        .after(&["kube-images"]),
-    );
+    units.push(step("kube-manifests", "Kubernetes: add-ons", &["manifests"], 900).after(&["kube-images"]));
     units.push(check("Kubernetes: certificates and address"));
     units
 }

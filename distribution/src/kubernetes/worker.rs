@@ -46,5 +46,8 @@ pub(super) fn join(s: &Settings) -> Unit {
     );
     join.kind = step("", "", &[], 0).kind;
     join.deadline = None;
+    // It says what it waits for.
+    join.env
+        .push(("NOTIFY_SOCKET".to_owned(), skerry_control::NOTIFY_SOCKET.to_owned()));
     join.after(&["kube-files", "netd", "clock"])
 }

@@ -11,7 +11,7 @@
 //! | `import` | kube-images | image archives that are missing from containerd |
 //! | `setup` | kube-setup | rights, bootstrap token |
 //! | `ready` | kube-ready | waits until the node is Ready; labels and taints |
-//! | `manifests` | kube-manifests | CoreDNS, the owner's manifests |
+//! | `manifests` | kube-manifests | CoreDNS, and our own objects once more |
 //! | `check` | kube-check | address, certificates and name servers, while the machine runs |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a step says is its log")]
@@ -45,7 +45,7 @@ pub fn run(args: &[String]) -> Result<()> {
         ["import"] => import::run(import::Which::All),
         ["setup"] => apply::system(),
         ["ready"] => ready::run(),
-        ["manifests"] => apply::owner(),
+        ["manifests"] => apply::add_ons(),
         ["check"] => check::run(),
         _ => bail!(
             "reading the arguments: expected setup kube prepare|certs|address|member|run NAME|import [pause]|setup|ready|manifests|check"

@@ -5,6 +5,7 @@ use anyhow::Result;
 use skerry_distribution::kubernetes::paths::{
     AGENT_JSON, CONFLIST, DATASTORE, ETCD_DATA, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN,
 };
+use skerry_distribution::kubernetes::registries::{REGISTRIES, hosts};
 use skerry_distribution::kubernetes::role::Role;
 use skerry_distribution::kubernetes::settings::Token;
 use skerry_distribution::kubernetes::{cluster, files};
@@ -55,11 +56,38 @@ pub fn run() -> Result<()> {
         file::replace(JOIN, files::pretty(&cluster::join(&m.settings, &token)).as_bytes(), 0o600)?;
     }
     file::replace(AGENT_JSON, files::pretty(&cluster::agent(&m.settings)).as_bytes(), 0o644)?;
+    registries()?;
     if m.settings.network {
         name_foreign_networks();
     } else if Path::new(CONFLIST).exists() {
         // Switched off: what an earlier boot left would still be read.
         std::fs::remove_file(CONFLIST)?;
+    }
+    Ok(())
+}
+
+/// What k3s's file says of registries, for containerd. A file that the owner wrote for containerd itself counts more.
+fn registries() -> Result<()> {
+    let text = look::text(REGISTRIES);
+    if text.trim().is_empty() {
+        return Ok(());
+    }
+    let read = match skerry_config::plain(&text) {
+        Ok(read) => read,
+        Err(why) => {
+            println!("reading {REGISTRIES}: {why}: no registry is set up by it");
+            return Ok(());
+        }
+    };
+    let (files, without) = hosts(&read);
+    for line in without {
+        println!("{REGISTRIES}: {line}");
+    }
+    for f in files.iter().filter(|f| !Path::new(&f.path).exists()) {
+        if let Some(dir) = Path::new(&f.path).parent() {
+            file::make_dir(dir, 0o755)?;
+        }
+        file::replace(&f.path, f.text.as_bytes(), f.mode)?;
     }
     Ok(())
 }
