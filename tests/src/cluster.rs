@@ -135,6 +135,8 @@ impl<'a> Cluster<'a> {
     fn boot(&self, node: &Node, data: &Path) -> Result<Machine> {
         let request = Request {
             memory: if node.part == Part::Worker { WORKER_MEMORY } else { SERVER_MEMORY },
+            // They share this computer's: processors that wait for each other cost more than they bring.
+            processors: if node.part == Part::Worker { 1 } else { 2 },
             data: Some(data.to_path_buf()),
             plug: Some(self.wire.plug(node.number)?.clone()),
             restarts: true,

@@ -134,6 +134,8 @@ pub struct Request {
     pub name: String,
     /// Memory, in MiB.
     pub memory: u32,
+    /// Processors.
+    pub processors: u8,
     /// The initramfs, if not the release's.
     pub initrd: Option<PathBuf>,
     /// The root image, if not the release's.
@@ -178,6 +180,7 @@ impl Request {
         Self {
             name: name.to_owned(),
             memory: 1024,
+            processors: 2,
             initrd: None,
             root: None,
             roothash: None,
@@ -320,8 +323,7 @@ impl Lab {
         let mut command = self.tools.qemu()?;
         command
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,sata=off"])
-            // Machines of one network share this computer's cores: processors that wait for each other cost more than they bring.
-            .args(["-smp", if request.plug.is_some() { "1" } else { "2" }])
+            .args(["-smp", &request.processors.to_string()])
             .args(self.accel.arguments());
         command.args(["-m", &request.memory.to_string()]);
         command.args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"]);
