@@ -13,6 +13,9 @@
 //! | [`approve`] | on servers: who may become which node |
 //! | [`balancer`], [`servers`] | on workers: the way to the servers |
 //! | [`renew`], [`control`] | on workers: a new certificate in time; what holds it is restarted by PID 1 |
+//! | [`pods`] | how the pods of one node reach those of another |
+//! | [`manifests`] | on servers: the owner's files become objects, and stay so |
+//! | [`service_lb`] | on servers: Services of type `LoadBalancer` get addresses |
 //! | [`token`] | on servers: tokens by which machines join |
 //! | [`run`] | what goes on at the same time |
 //! | [`trouble`], [`notify`], [`log`] | what people and PID 1 are told |
@@ -30,11 +33,14 @@ pub mod issue;
 pub mod join;
 pub mod kubeconfig;
 pub mod log;
+pub mod manifests;
 pub mod notify;
 pub mod places;
+pub mod pods;
 pub mod renew;
 pub mod run;
 pub mod servers;
+pub mod service_lb;
 pub mod token;
 pub mod trouble;
 pub mod x509;

@@ -1,6 +1,7 @@
 //! `agent run`: all that goes on at the same time.
 //!
 //! ```text
+//!  pod network · server: manifests, addresses of Services ───────────── until the end
 //!  worker: balancer ────────────────────────────────────────────────── until the end
 //!  duties, each round with the node's credentials as they are now: worker: refresh, renew · server: approve
 //! ```
@@ -11,7 +12,7 @@ use crate::files::{self, Agent, Role, Servers};
 use crate::issue::LIFE;
 use crate::notify::Notify;
 use crate::places::Places;
-use crate::{approve, renew};
+use crate::{approve, manifests, pods, renew, service_lb};
 use anyhow::{Context, Result};
 use kube::Client;
 use skerry_sys::file;
@@ -26,9 +27,17 @@ const LOOK: Duration = Duration::from_secs(60);
 pub async fn run(places: &Places, notify: &Notify) -> Result<()> {
     let agent: Agent = files::read(&places.agent())?;
     let mut end = signal(SignalKind::terminate()).context("listening to SIGTERM")?;
+    // First: pods of a node without any cluster reach the outside by it.
+    tokio::spawn(network(places.clone(), agent.clone()));
     let pool = match agent.role {
         Role::Worker => Some(balance(places, &agent).await?),
-        Role::Server => None,
+        Role::Server => {
+            tokio::spawn(manifests::run(places.clone(), agent.clone(), manifests::Pace::default()));
+            if agent.service_lb {
+                tokio::spawn(service_lb::run(places.clone(), agent.node_name.clone()));
+            }
+            None
+        }
     };
     tracing::info!(node = agent.node_name, role = ?agent.role, "the node's agent is up");
     notify.say("READY=1");
@@ -36,6 +45,14 @@ pub async fn run(places: &Places, notify: &Notify) -> Result<()> {
         if round(places, &agent, pool.as_ref(), notify, &mut end).await == Next::End {
             return Ok(());
         }
+    }
+}
+
+/// The pod network; a node goes on without.
+async fn network(places: Places, agent: Agent) {
+    while let Err(why) = pods::run(places.clone(), agent.clone()).await {
+        tracing::error!("keeping the pod network: {why:#}; trying again");
+        sleep(LOOK).await;
     }
 }
 

@@ -129,7 +129,9 @@ impl Cluster {
     /// What this server made, and what the others did.
     pub async fn inventory(&self) -> Result<(BTreeSet<Owned>, BTreeSet<Owned>)> {
         let map = patient(self.maps().get_opt(INVENTORY.1)).await.map_err(plain)?;
-        let data = map.and_then(|m| m.data.get("data").and_then(Value::as_object).cloned()).unwrap_or_default();
+        let data = map
+            .and_then(|m| m.data.get("data").and_then(Value::as_object).cloned())
+            .unwrap_or_default();
         let (mut ours, mut others) = (BTreeSet::new(), BTreeSet::new());
         for (node, text) in data {
             let text = text.as_str().unwrap_or_default();
@@ -224,7 +226,14 @@ fn plain(why: Asked) -> anyhow::Error {
 fn prepared(body: &Value, file: &str) -> Value {
     let mut body = body.clone();
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-        for servers in ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"] {
+        for servers in [
+            "managedFields",
+            "resourceVersion",
+            "uid",
+            "creationTimestamp",
+            "generation",
+            "selfLink",
+        ] {
             metadata.remove(servers);
         }
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
@@ -248,7 +257,10 @@ mod tests {
         let wanted = json!({"metadata": {"name": "a", "annotations": {"skerry.io/manifest": "/m/a.yaml"}}});
         assert_eq!(prepared(&body, "/m/a.yaml"), wanted);
         let body = json!({"metadata": {"name": "a", "annotations": {"x": "y"}}});
-        assert_eq!(prepared(&body, "/m")["metadata"]["annotations"], json!({"x": "y", "skerry.io/manifest": "/m"}));
+        assert_eq!(
+            prepared(&body, "/m")["metadata"]["annotations"],
+            json!({"x": "y", "skerry.io/manifest": "/m"})
+        );
     }
 
     #[test]

@@ -8,9 +8,8 @@ use skerry_sys::file;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
 
 /// One file, bytes. The largest manifests that people apply (all of an operator's kinds) have some megabytes.
 const LARGEST: usize = 8 << 20;
@@ -26,17 +25,11 @@ pub struct Look {
     pub folders: Folders,
     /// The same as long as they are the same.
     pub digest: u64,
-    /// What is to be watched.
-    dirs: BTreeSet<PathBuf>,
 }
 
 /// Looks. `root` is put before the folders' names, for tests.
 pub fn look(root: &Path, names: &[String]) -> Look {
-    let mut found = Found::default();
-    for name in names {
-        let dir = root.join(name.trim_start_matches('/'));
-        found.list(&dir, name.trim_end_matches('/'), "", 0);
-    }
+    let found = list(root, names);
     let mut folders = Folders {
         files: BTreeMap::new(),
         unread: found.unread,
@@ -63,8 +56,16 @@ pub fn look(root: &Path, names: &[String]) -> Look {
     Look {
         folders,
         digest: digest.finish(),
-        dirs: found.dirs,
     }
+}
+
+fn list(root: &Path, names: &[String]) -> Found {
+    let mut found = Found::default();
+    for name in names {
+        let dir = root.join(name.trim_start_matches('/'));
+        found.list(&dir, name.trim_end_matches('/'), "", 0);
+    }
+    found
 }
 
 #[derive(Default)]
@@ -74,6 +75,7 @@ struct Found {
     /// Below any folder: k3s's habit to switch off what comes with it.
     skips: BTreeSet<String>,
     unread: BTreeMap<String, String>,
+    /// What is to be watched.
     dirs: BTreeSet<PathBuf>,
 }
 
@@ -106,7 +108,11 @@ impl Found {
                 self.unread.insert(format!("{shown}/{lossy}"), "its name is not UTF-8".to_owned());
                 continue;
             };
-            let below = if relative.is_empty() { name.clone() } else { format!("{relative}/{name}") };
+            let below = if relative.is_empty() {
+                name.clone()
+            } else {
+                format!("{relative}/{name}")
+            };
             if path.is_dir() && !path.is_symlink() {
                 if depth < DEPTH {
                     self.list(&path, &format!("{shown}/{name}"), &below, depth + 1);
@@ -124,13 +130,13 @@ impl Found {
     }
 }
 
-/// Hears of changes in folders.
+/// Hears of changes in folders. To the runtime, what is only read is a pipe.
 #[derive(Debug)]
-pub struct Ear(AsyncFd<OwnedFd>);
+pub struct Ear(Receiver);
 
 impl Ear {
-    /// Begins to listen where `look` looked; to be opened before one looks again.
-    pub fn open(look: &Look) -> Result<Self> {
+    /// Begins to listen: to be opened before one looks.
+    pub fn open(root: &Path, names: &[String]) -> Result<Self> {
         let ear = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).context("listening to changes of folders")?;
         let what = WatchFlags::CLOSE_WRITE
             | WatchFlags::CREATE
@@ -139,20 +145,21 @@ impl Ear {
             | WatchFlags::MOVED_TO
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF;
-        for dir in &look.dirs {
+        for dir in &list(root, names).dirs {
             // One that is gone by now is seen by the look that follows.
             let _ = inotify::add_watch(&ear, dir, what);
         }
-        Ok(Self(AsyncFd::new(ear).context("listening to changes of folders")?))
+        Ok(Self(
+            Receiver::from_owned_fd_unchecked(ear).context("listening to changes of folders")?,
+        ))
     }
 
     /// Waits for a change.
     pub async fn changed(&self) {
         while !self.drain() {
-            match self.0.readable().await {
-                Ok(mut guard) => guard.clear_ready(),
+            if self.0.readable().await.is_err() {
                 // The runtime ends.
-                Err(_) => std::future::pending().await,
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -161,7 +168,7 @@ impl Ear {
     pub fn drain(&self) -> bool {
         let mut any = false;
         let mut scrap = [0u8; 4096];
-        while rustix::io::read(self.0.get_ref(), &mut scrap[..]).is_ok_and(|n| n > 0) {
+        while self.0.try_read(&mut scrap).is_ok_and(|n| n > 0) {
             any = true;
         }
         any

@@ -78,7 +78,7 @@ pub async fn run(places: Places, agent: Agent, pace: Pace) {
     let mut wait = manifests.pace.soonest;
     loop {
         let names = manifests.agent.manifests.clone();
-        let ear = Ear::open(&folders::look(&manifests.root, &names));
+        let ear = Ear::open(&manifests.root, &names);
         let done = manifests.pass(&places).await;
         let until = match &done {
             Ok(next) => {

@@ -92,7 +92,14 @@ fn flatten(document: Value, into: &mut Vec<Object>) -> Result<(), String> {
     };
     for (what, value) in [("apiVersion", &id.api_version), ("kind", &id.kind), ("metadata.name", &id.name)] {
         if value.is_empty() {
-            return Err(format!("a document has no {what}{}", if id.kind.is_empty() { String::new() } else { format!(" ({})", id.kind) }));
+            return Err(format!(
+                "a document has no {what}{}",
+                if id.kind.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", id.kind)
+                }
+            ));
         }
     }
     if into.len() >= MOST {

@@ -65,7 +65,7 @@ pub fn plan(folders: &Folders, ours: &BTreeSet<Owned>, others: &BTreeSet<Owned>)
             File::Skipped => {}
             File::Read(objects) => {
                 for object in objects {
-                    if let Some(first) = wanted.get(object.id.object()) {
+                    if let Some(first) = wanted.get(&object.id.object()) {
                         let why = format!("{} is in {first} as well: that one counts", object.id);
                         plan.problems.insert(path.clone(), why);
                         continue;
@@ -92,11 +92,11 @@ pub fn plan(folders: &Folders, ours: &BTreeSet<Owned>, others: &BTreeSet<Owned>)
             None => !folders.unread.keys().any(|dir| owned.file.starts_with(&format!("{dir}/"))),
         };
         let protected = owned.id.kind == "Namespace" && PROTECTED.contains(&owned.id.name.as_str());
-        if wanted.contains_key(owned.id.object()) {
+        if wanted.contains_key(&owned.id.object()) {
             // Perhaps by another file, or in another version: `after` has it as it is now.
         } else if !gone {
             plan.after.insert(owned.clone());
-        } else if !protected && !elsewhere.contains(owned.id.object()) {
+        } else if !protected && !elsewhere.contains(&owned.id.object()) {
             plan.prune.push(owned.clone());
         }
     }
@@ -166,7 +166,11 @@ mod tests {
         let none = set(&[]);
         let pruned = |folders: &Folders, others: &BTreeSet<Owned>| plan(folders, &ours, others).prune.len();
         assert_eq!(pruned(&folders(&[]), &none), 1, "the file is gone");
-        assert_eq!(pruned(&folders(&[("/m/a.yaml", File::Read(vec![]))]), &none), 1, "it is no longer in it");
+        assert_eq!(
+            pruned(&folders(&[("/m/a.yaml", File::Read(vec![]))]), &none),
+            1,
+            "it is no longer in it"
+        );
         for stays in [File::Skipped, File::Bad("x".into())] {
             let done = plan(&folders(&[("/m/a.yaml", stays)]), &ours, &none);
             assert_eq!((done.prune.len(), &done.after), (0, &ours));
@@ -177,9 +181,16 @@ mod tests {
         assert_eq!(plan(&unread, &ours, &none).after, ours);
         unread.unread = BTreeMap::from([("/other".to_owned(), String::new())]);
         assert_eq!(pruned(&unread, &none), 1);
-        assert_eq!(pruned(&folders(&[]), &set(&[owned("/z/q.yaml", "ConfigMap", "x")])), 0, "another server has it");
+        assert_eq!(
+            pruned(&folders(&[]), &set(&[owned("/z/q.yaml", "ConfigMap", "x")])),
+            0,
+            "another server has it"
+        );
         let renamed = plan(&folders(&[("/m/b.yaml", File::Read(vec![object("ConfigMap", "x")]))]), &ours, &none);
-        assert_eq!((renamed.prune.len(), renamed.after), (0, set(&[owned("/m/b.yaml", "ConfigMap", "x")])));
+        assert_eq!(
+            (renamed.prune.len(), renamed.after),
+            (0, set(&[owned("/m/b.yaml", "ConfigMap", "x")]))
+        );
         for name in PROTECTED {
             assert_eq!(plan(&folders(&[]), &set(&[owned("/m/a", "Namespace", name)]), &none).prune, []);
         }
@@ -195,8 +206,11 @@ mod tests {
 
     fn any_file() -> impl Strategy<Value = File> {
         prop_oneof![
-            proptest::collection::vec((0..2usize, 0..4u8), 0..4)
-                .prop_map(|l| File::Read(l.into_iter().map(|(k, n)| object(["ConfigMap", "Namespace"][k], &format!("o{n}"))).collect())),
+            proptest::collection::vec((0..2usize, 0..4u8), 0..4).prop_map(|l| File::Read(
+                l.into_iter()
+                    .map(|(k, n)| object(["ConfigMap", "Namespace"][k], &format!("o{n}")))
+                    .collect()
+            )),
             Just(File::Skipped),
             Just(File::Bad("bad".into())),
         ]

@@ -258,7 +258,7 @@ mod tests {
             ("a: 12:30", json!({"a": "12:30"})),
             ("a: ~", json!({"a": null})),
             ("a:", json!({"a": null})),
-            ("a: -", json!({"a": "-"})),
+            ("a: -x", json!({"a": "-x"})),
             ("y: 1\non: 2\n3: 4", json!({"y": 1, "on": 2, "3": 4})),
             ("'': 1", json!({"": 1})),
             ("a: |\n  x\n  y\n", json!({"a": "x\ny\n"})),
@@ -268,10 +268,7 @@ mod tests {
                 "base: &b {x: 1, z: [1]}\na: {<<: *b, x: 2}\n",
                 json!({"base": {"x": 1, "z": [1]}, "a": {"x": 2, "z": [1]}}),
             ),
-            (
-                "a: {<<: [{x: 1}, {x: 2, y: 3}]}",
-                json!({"a": {"x": 1, "y": 3}}),
-            ),
+            ("a: {<<: [{x: 1}, {x: 2, y: 3}]}", json!({"a": {"x": 1, "y": 3}})),
         ];
         for (text, value) in cases {
             assert_eq!(one(text), value, "{text}");
@@ -280,7 +277,10 @@ mod tests {
 
     #[test]
     fn several_documents() {
-        assert_eq!(documents("a: 1\n---\n# nothing\n---\nb: 2\n...\n---\n- 3\n").unwrap(), [json!({"a": 1}), json!({"b": 2}), json!([3])]);
+        assert_eq!(
+            documents("a: 1\n---\n# nothing\n---\nb: 2\n...\n---\n- 3\n").unwrap(),
+            [json!({"a": 1}), json!({"b": 2}), json!([3])]
+        );
         for empty in ["", "\n", "---\n", "# only this\n", "---\n---\n"] {
             assert_eq!(documents(empty).unwrap(), [] as [Value; 0], "{empty:?}");
         }

@@ -83,7 +83,8 @@ pub async fn run(places: Places, agent: Agent) -> Result<()> {
         None
     };
     network.known.key.clone_from(&key);
-    let watching = watch::run(&places, &network.request.name.clone(), key, send);
+    let name = network.request.name.clone();
+    let watching = watch::run(&places, &name, key, send);
     tokio::select! {
         done = network.run() => done,
         () = watching => Ok(()),
@@ -193,7 +194,11 @@ impl Network {
         let left = plan::plan(&perform::look().await?, wanted, &self.known);
         if !left.is_empty() {
             done.context("changing the pod network")?;
-            bail!("changing the pod network: {} steps had no effect, {:?} first", left.len(), left.first());
+            bail!(
+                "changing the pod network: {} steps had no effect, {:?} first",
+                left.len(),
+                left.first()
+            );
         }
         tracing::info!(steps = steps.len(), routes = wanted.routes.len(), "pod network changed");
         Ok(true)
@@ -255,9 +260,10 @@ impl Network {
 
     /// For people: `/run/skerry/kube/pods.json`.
     fn show(&mut self, wanted: &Wanted) -> Result<()> {
-        let routes = wanted.routes.iter().map(|(to, hop)| {
-            json!({ "pods": to.to_string(), "via": hop.via.map(|v| v.to_string()), "link": hop.link })
-        });
+        let routes = wanted
+            .routes
+            .iter()
+            .map(|(to, hop)| json!({ "pods": to.to_string(), "via": hop.via.map(|v| v.to_string()), "link": hop.link }));
         let text = json!({
             "backend": self.request.backend,
             "mtu": wanted.mtu,

@@ -100,10 +100,23 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_not_there() {
-        for node in [json!({}), json!([]), json!({ "spec": { "podCIDR": 5, "podCIDRs": "x" }, "status": { "addresses": {} } })] {
+        for node in [
+            json!({}),
+            json!([]),
+            json!({ "spec": { "podCIDR": 5, "podCIDRs": "x" }, "status": { "addresses": {} } }),
+        ] {
             assert_eq!(read(&node), Node::default());
         }
-        for address in ["127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "169.254.1.1", "fe80::1", "n1", "-h"] {
+        for address in [
+            "127.0.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "169.254.1.1",
+            "fe80::1",
+            "n1",
+            "-h",
+        ] {
             let node = read(&json!({ "status": { "addresses": [{ "type": "InternalIP", "address": address }] } }));
             assert_eq!(node.address, None, "{address}");
         }
@@ -117,7 +130,16 @@ mod tests {
     fn keys() {
         assert_eq!(PublicKey::parse(&format!(" {KEY}\n")).map(|k| k.0).as_deref(), Some(KEY));
         let other_end = format!("{}x=", &KEY[..42]);
-        for bad in ["", "=", "-h", &KEY[1..], &KEY[..43], &other_end, &format!("{KEY}="), &KEY.replace('9', " ")] {
+        for bad in [
+            "",
+            "=",
+            "-h",
+            &KEY[1..],
+            &KEY[..43],
+            &other_end,
+            &format!("{KEY}="),
+            &KEY.replace('9', " "),
+        ] {
             assert_eq!(PublicKey::parse(bad), None, "{bad}");
         }
     }

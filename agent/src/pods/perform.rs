@@ -48,7 +48,8 @@ enum Order {
 /// Does the steps; all are tried. What a program complains of is the error.
 pub async fn perform(steps: &[Step], key: &Path) -> Result<()> {
     let mut failed = None;
-    let mut at = steps.iter().map(|s| order(s, key)).peekable();
+    let orders: Vec<Order> = steps.iter().map(|s| order(s, key)).collect();
+    let mut at = orders.into_iter().peekable();
     while let Some(first) = at.next() {
         let done = match first {
             Order::Wg(words) => {
@@ -85,7 +86,11 @@ fn order(step: &Step, key: &Path) -> Order {
     let hop = |hop: &super::wanted::Hop| {
         let via = hop.via.map(|via| format!(" via {via}")).unwrap_or_default();
         let on_link = if hop.on_link { " onlink" } else { "" };
-        (via, format!(" dev {}{on_link} proto {PROTOCOL}", hop.link), format!(" dev {} proto {PROTOCOL}", hop.link))
+        (
+            via,
+            format!(" dev {}{on_link} proto {PROTOCOL}", hop.link),
+            format!(" dev {} proto {PROTOCOL}", hop.link),
+        )
     };
     match step {
         Step::RemoveLink(kind) => ip(format!("link delete {}", kind.link())),

@@ -1,7 +1,7 @@
 use super::*;
+use crate::files::Backend;
 use crate::pods::machine::WireGuard;
 use crate::pods::nodes::Node;
-use crate::files::Backend;
 use crate::pods::wanted::{Request, WIREGUARD, wanted};
 use proptest::prelude::*;
 
@@ -217,7 +217,10 @@ fn an_end_that_moved_is_followed_unless_the_cluster_knows_better() {
     };
     let tunnel = wanted(&request(Backend::Wireguard), &nodes, &machine);
     assert_eq!(
-        settle(&mut machine, &tunnel, &mut known).iter().filter(|s| **s == Step::Listen).count(),
+        settle(&mut machine, &tunnel, &mut known)
+            .iter()
+            .filter(|s| **s == Step::Listen)
+            .count(),
         1
     );
     let heard: SocketAddr = "192.0.2.9:4000".parse().unwrap();
@@ -239,11 +242,7 @@ fn an_end_that_moved_is_followed_unless_the_cluster_knows_better() {
         assert_eq!(plan(&machine, &tunnel, &known), again(Ipv4Addr::new(10, 0, 0, 2)));
     }
     set(&mut machine, known.now - 20);
-    let moved = wanted(
-        &request(Backend::Wireguard),
-        &[nodes[0].clone(), node(1, [10, 0, 0, 77])],
-        &machine,
-    );
+    let moved = wanted(&request(Backend::Wireguard), &[nodes[0].clone(), node(1, [10, 0, 0, 77])], &machine);
     assert_eq!(plan(&machine, &moved, &known), again(Ipv4Addr::new(10, 0, 0, 77)));
     // A key that another boot made.
     known.key = Some(key(3));

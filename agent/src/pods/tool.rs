@@ -16,7 +16,11 @@ const SAID: usize = 500;
 pub async fn output(program: &str, args: &[&str], input: &str) -> Result<String> {
     let doing = format!("running {program} {}", args.join(" "));
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let input = input.to_owned();
     let running = tokio::task::spawn_blocking(move || run(command, &input));
     match tokio::time::timeout(PATIENCE, running).await {
@@ -44,7 +48,12 @@ fn run(mut command: Command, input: &str) -> Result<String> {
     });
     let status = child.wait()?;
     if !status.success() {
-        let said: String = String::from_utf8_lossy(&said).trim().replace('\n', "; ").chars().take(SAID).collect();
+        let said: String = String::from_utf8_lossy(&said)
+            .trim()
+            .replace('\n', "; ")
+            .chars()
+            .take(SAID)
+            .collect();
         bail!("{status}: {said}");
     }
     Ok(text?)

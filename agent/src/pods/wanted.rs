@@ -134,13 +134,11 @@ pub fn wanted(request: &Request, nodes: &[Node], machine: &Machine) -> Wanted {
     };
     // A cluster of one node keeps its ports closed. With others there is a device even if all of them share a link with us: one may
     // see it otherwise, and send by the tunnel.
-    wanted.device = kind
-        .filter(|_| nodes.iter().any(|n| n.name != request.name))
-        .map(|kind| Device {
-            kind,
-            mtu: wanted.mtu.unwrap_or(ETHERNET),
-            address: mine.base(),
-        });
+    wanted.device = kind.filter(|_| nodes.iter().any(|n| n.name != request.name)).map(|kind| Device {
+        kind,
+        mtu: wanted.mtu.unwrap_or(ETHERNET),
+        address: mine.base(),
+    });
     for peer in peers {
         let direct = shared_link(machine, peer.address).filter(|_| request.backend != Backend::Wireguard);
         match (request.backend, direct) {

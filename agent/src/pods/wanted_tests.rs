@@ -110,7 +110,10 @@ fn a_peer_on_our_link_and_one_behind_a_router() {
         }
     );
     assert_eq!(wireguard.mtu, Some(1420));
-    assert!(wireguard.problems[0].contains("node near has no annotation"), "even on a shared link");
+    assert!(
+        wireguard.problems[0].contains("node near has no annotation"),
+        "even on a shared link"
+    );
 
     assert_eq!(decide(Backend::None, &nodes, &[eth0()]), Wanted::default());
 }
@@ -192,11 +195,7 @@ fn what_a_node_says_takes_nothing_from_others() {
     ];
     for backend in [Backend::Vxlan, Backend::HostGw, Backend::Wireguard] {
         for (address, pods, why) in bad {
-            let nodes = [
-                node("n9", address, pods, OTHER),
-                node("n2", "10.0.0.3", "10.42.2.0/24", KEY),
-                me(),
-            ];
+            let nodes = [node("n9", address, pods, OTHER), node("n2", "10.0.0.3", "10.42.2.0/24", KEY), me()];
             let done = decide(backend, &nodes, &[eth0()]);
             assert_eq!(done.routes.keys().copied().collect::<Vec<_>>(), [cidr("10.42.2.0/24")], "{pods}");
             let [problem] = done.problems.as_slice() else {

@@ -48,7 +48,10 @@ async fn follow(client: Client, name: &str, key: Option<&PublicKey>, send: &Send
     let mut fresh: BTreeMap<String, Node> = BTreeMap::new();
     while let Some(event) = events.try_next().await.context("asking the API server")? {
         match event {
-            Event::Init => fresh = BTreeMap::new(),
+            Event::Init => {
+                fresh = BTreeMap::new();
+                continue;
+            }
             Event::InitApply(node) => {
                 let node = of(&node);
                 fresh.insert(node.name.clone(), node);
@@ -62,9 +65,6 @@ async fn follow(client: Client, name: &str, key: Option<&PublicKey>, send: &Send
             Event::Delete(node) => {
                 nodes.remove(&of(&node).name);
             }
-        }
-        if matches!(event, Event::Init) {
-            continue;
         }
         *heard = true;
         let list: Vec<Node> = nodes.values().cloned().collect();

@@ -150,7 +150,8 @@ impl Writer {
                 None => tracing::info!(service = %format_args!("{namespace}/{name}"), addresses = ?change.addresses, "Service"),
             }
         }
-        self.told.retain(|name, _| changes.iter().any(|c| c.service == *name && c.problem.is_some()));
+        self.told
+            .retain(|name, _| changes.iter().any(|c| c.service == *name && c.problem.is_some()));
         Ok(())
     }
 

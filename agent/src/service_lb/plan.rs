@@ -100,7 +100,9 @@ pub fn plan(cluster: &Cluster) -> Vec<Change> {
                 None => {
                     taken.extend(service.ports.iter().map(|(protocol, port)| ((protocol.as_str(), *port), name)));
                     let found = addresses(cluster, name, service);
-                    let none = found.is_empty().then(|| "no node takes it: none is Ready, labelled for it, or has a pod of it".to_owned());
+                    let none = found
+                        .is_empty()
+                        .then(|| "no node takes it: none is Ready, labelled for it, or has a pod of it".to_owned());
                     (found, none)
                 }
             }
@@ -128,7 +130,9 @@ fn clash(service: &Service, taken: &BTreeMap<(&str, u16), &Name>) -> Option<Stri
             return Some(format!("{protocol} port {port} is the nodes' own, for {what}: take another"));
         }
         let (namespace, name) = taken.get(&(protocol.as_str(), *port))?;
-        Some(format!("{protocol} port {port} is taken by Service {namespace}/{name}, which was first: take another"))
+        Some(format!(
+            "{protocol} port {port} is taken by Service {namespace}/{name}, which was first: take another"
+        ))
     })
 }
 

@@ -34,7 +34,10 @@ fn cluster(services: &[(&str, Service)]) -> Cluster {
 }
 
 fn ends(cluster: &Cluster) -> Vec<u8> {
-    plan(cluster).first().map(|c| c.addresses.iter().map(|a| a.octets()[3]).collect()).unwrap_or_default()
+    plan(cluster)
+        .first()
+        .map(|c| c.addresses.iter().map(|a| a.octets()[3]).collect())
+        .unwrap_or_default()
 }
 
 #[test]
@@ -60,7 +63,13 @@ fn which_nodes() {
 
 #[test]
 fn only_where_a_pod_is() {
-    let mut c = cluster(&[("web", Service { local: true, ..service("1", 80) })]);
+    let mut c = cluster(&[(
+        "web",
+        Service {
+            local: true,
+            ..service("1", 80)
+        },
+    )]);
     assert_eq!(ends(&c), [] as [u8; 0]);
     let on = |nodes: &[&str]| nodes.iter().map(|n| (*n).to_owned()).collect();
     c.slices.insert(name("web-abc"), ("web".into(), on(&["n3"])));
@@ -73,14 +82,27 @@ fn only_where_a_pod_is() {
 #[test]
 fn ports_are_not_taken_away() {
     for (protocol, port, _) in OWN_PORTS {
-        let bad = Service { ports: vec![("TCP".into(), 80), (protocol.into(), port)], ..service("1", 80) };
+        let bad = Service {
+            ports: vec![("TCP".into(), 80), (protocol.into(), port)],
+            ..service("1", 80)
+        };
         let done = plan(&cluster(&[("web", bad), ("next", service("2", 80))]));
-        assert!(done[0].addresses.is_empty() && done[0].problem.as_ref().unwrap().contains("the nodes' own"), "{port}");
+        assert!(
+            done[0].addresses.is_empty() && done[0].problem.as_ref().unwrap().contains("the nodes' own"),
+            "{port}"
+        );
         assert_eq!(done[1].addresses.len(), 3, "who gets nothing takes nothing");
     }
-    let udp = Service { ports: vec![("UDP".into(), 22), ("TCP".into(), 8472)], ..service("1", 80) };
+    let udp = Service {
+        ports: vec![("UDP".into(), 22), ("TCP".into(), 8472)],
+        ..service("1", 80)
+    };
     assert_eq!(ends(&cluster(&[("web", udp)])), [1, 2, 3]);
-    let done = plan(&cluster(&[("a", service("2", 80)), ("b", service("1", 80)), ("c", service("3", 81))]));
+    let done = plan(&cluster(&[
+        ("a", service("2", 80)),
+        ("b", service("1", 80)),
+        ("c", service("3", 81)),
+    ]));
     let shown: Vec<_> = done.iter().map(|c| (c.service.1.as_str(), c.addresses.len())).collect();
     assert_eq!(shown, [("b", 3), ("a", 0), ("c", 3)]);
     assert!(done[1].problem.as_ref().unwrap().contains("taken by Service default/b"));
@@ -88,7 +110,11 @@ fn ports_are_not_taken_away() {
 
 #[test]
 fn what_is_not_ours() {
-    let foreign = Service { ours: false, now: vec!["192.0.2.1".into()], ..service("1", 80) };
+    let foreign = Service {
+        ours: false,
+        now: vec!["192.0.2.1".into()],
+        ..service("1", 80)
+    };
     assert_eq!(plan(&cluster(&[("web", foreign.clone())])), []);
     let once = Service { written: true, ..foreign };
     assert_eq!(plan(&cluster(&[("web", once.clone())]))[0].addresses, [] as [Ipv4Addr; 0]);

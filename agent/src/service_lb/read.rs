@@ -12,7 +12,10 @@ pub const MANAGER: &str = "skerry-service-lb";
 /// Namespace and name.
 pub fn name(object: &DynamicObject) -> Name {
     let metadata = &object.metadata;
-    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+    (
+        metadata.namespace.clone().unwrap_or_default(),
+        metadata.name.clone().unwrap_or_default(),
+    )
 }
 
 fn label(object: &DynamicObject, key: &str) -> Option<String> {
@@ -22,7 +25,10 @@ fn label(object: &DynamicObject, key: &str) -> Option<String> {
 /// A Node.
 pub fn node(object: &DynamicObject) -> Node {
     let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
-    let ready = conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c["type"] == "Ready" && c["status"] == "True");
     let parts = json!({ "spec": object.data.get("spec"), "status": object.data.get("status") });
     Node {
         name: name(object).1,
@@ -48,7 +54,12 @@ pub fn service(object: &DynamicObject) -> Service {
             && class.is_none_or(|c| c == CLASS)
             && object.metadata.deletion_timestamp.is_none(),
         written: managers.filter_map(|m| m.manager.as_deref()).any(|m| m == MANAGER),
-        made: object.metadata.creation_timestamp.as_ref().map(|t| t.0.to_rfc3339()).unwrap_or_default(),
+        made: object
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|t| t.0.to_rfc3339())
+            .unwrap_or_default(),
         ports: list("/spec/ports").iter().filter_map(port).collect(),
         local: text("/spec/externalTrafficPolicy") == Some("Local"),
         pool: label(object, POOL),
@@ -62,7 +73,10 @@ pub fn service(object: &DynamicObject) -> Service {
 /// An `EndpointSlice`: its Service, and the nodes on which it has a ready pod.
 pub fn slice(object: &DynamicObject) -> (String, BTreeSet<String>) {
     let ends = object.data.get("endpoints").and_then(Value::as_array);
-    let ready = ends.into_iter().flatten().filter(|e| e.pointer("/conditions/ready") == Some(&Value::Bool(true)));
+    let ready = ends
+        .into_iter()
+        .flatten()
+        .filter(|e| e.pointer("/conditions/ready") == Some(&Value::Bool(true)));
     let nodes = ready.filter_map(|e| e["nodeName"].as_str().map(str::to_owned)).collect();
     (label(object, "kubernetes.io/service-name").unwrap_or_default(), nodes)
 }
