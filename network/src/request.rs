@@ -172,7 +172,10 @@ pub fn assign(request: &Request, facts: &Facts) -> Assigned {
         let index_of = |id: &str| indices(id).first().copied();
         let device = device(kind, name, interface, index_of, &mut assigned.problems);
         for index in device.iter().filter_map(|device| device.base) {
-            known(&mut assigned.links, facts, index);
+            if let Some(base) = known(&mut assigned.links, facts, index) {
+                // What only carries VLANs waits for no router.
+                base.optional |= !base.dhcp4 && base.addresses.is_empty();
+            }
         }
         assigned.devices.extend(device);
         let master = Master {
