@@ -146,6 +146,8 @@ pub fn assign(request: &Request, facts: &Facts) -> Assigned {
             Some(link) if is(&link) && assigned.links.iter().all(|s| s.index != link.index) => {
                 let mut settings = settings(section, name, interface, link, &mut assigned.problems);
                 settings.table = interface.table.filter(|_| kind == Kind::Vrf).unwrap_or(MAIN);
+                // What only joins others waits for no router, unless it is told to.
+                settings.optional |= !settings.dhcp4 && settings.addresses.is_empty() && interface.accept_ra != Some(true);
                 assigned.links.push(settings);
                 ids.push((name, link.index));
             }
@@ -157,6 +159,23 @@ pub fn assign(request: &Request, facts: &Facts) -> Assigned {
             _ => {}
         }
     }
+    make(network, facts, &ids, &mut assigned);
+    let policies =
+        all_of(network).flat_map(|(section, id, interface)| interface.routing_policy.iter().map(move |policy| (section, id, policy)));
+    for (place, (section, id, policy)) in (0..2000).zip(policies) {
+        match rules(policy, FIRST_PRIORITY + place) {
+            Some(rules) => assigned.rules.extend(rules),
+            None => assigned
+                .problems
+                .push(format!("network.{section}.{id}.routing-policy: leaving out {policy:?}: not a rule")),
+        }
+    }
+    assigned.links.sort_by_key(|settings| settings.index);
+    assigned
+}
+
+/// The devices, what they are made on, and their members. `ids` says which interfaces the entries mean.
+fn make(network: &Network, facts: &Facts, ids: &[(&str, u32)], assigned: &mut Assigned) {
     let indices = |id: &str| -> Vec<u32> {
         let by_id: Vec<u32> = ids.iter().filter(|(known, _)| *known == id).map(|(_, index)| *index).collect();
         let by_name = || {
@@ -198,18 +217,6 @@ pub fn assign(request: &Request, facts: &Facts) -> Assigned {
             assigned.problems.extend(why.map(line));
         }
     }
-    let policies =
-        all_of(network).flat_map(|(section, id, interface)| interface.routing_policy.iter().map(move |policy| (section, id, policy)));
-    for (place, (section, id, policy)) in (0..2000).zip(policies) {
-        match rules(policy, FIRST_PRIORITY + place) {
-            Some(rules) => assigned.rules.extend(rules),
-            None => assigned
-                .problems
-                .push(format!("network.{section}.{id}.routing-policy: leaving out {policy:?}: not a rule")),
-        }
-    }
-    assigned.links.sort_by_key(|settings| settings.index);
-    assigned
 }
 
 fn names_any(network: &Network) -> bool {

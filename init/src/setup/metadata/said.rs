@@ -95,6 +95,7 @@ mod base64_text {
     use super::{Base64, Encoding};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    #[allow(clippy::ref_option, reason = "the form that serde demands")]
     pub fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
         bytes.as_ref().map(|bytes| Base64::encode_string(bytes)).serialize(to)
     }
