@@ -12,6 +12,7 @@ mod install;
 mod legacy;
 mod logs;
 mod machine;
+mod network;
 mod power;
 mod progress;
 mod reset;
@@ -58,6 +59,12 @@ enum Command {
     },
     /// The last log lines of a service or step (`skerry services` lists them)
     Logs(logs::Args),
+    /// Interfaces, addresses, where each came from, what is waited for
+    Network {
+        /// One JSON document instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Start a service that was stopped
     Start {
         /// Its name, as in `skerry services`
@@ -143,6 +150,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Status { json } => status::status(json),
         Command::Services { json } => status::services(json),
+        Command::Network { json } => network::run(json),
         Command::Logs(args) => logs::run(&args),
         Command::Start { service } => machine::order(&Request::Start(service)),
         Command::Stop { service } => machine::stop(&service),

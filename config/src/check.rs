@@ -1,6 +1,8 @@
 //! Which values can be used: one small rule a key. A value that cannot be used is left out; a doubtful one is kept and named.
 
+use crate::cloud;
 use crate::merge::{Item, Tree};
+use crate::parameters;
 use crate::suggest;
 use crate::write_file::parse_mode;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -113,23 +115,13 @@ pub(crate) fn argument(text: &str) -> Verdict {
 }
 
 pub(crate) fn data_source(text: &str) -> Verdict {
-    const KNOWN: [&str; 9] = [
-        "aws",
-        "gcp",
-        "hetzner",
-        "openstack",
-        "packet",
-        "scaleway",
-        "vultr",
-        "digitalocean",
-        "cdrom",
-    ];
-    if KNOWN.contains(&text) || text.starts_with("file=") {
+    if cloud::find(text).is_some() || cloud::file(text).is_some() {
         return Good;
     }
+    let names = cloud::CLOUDS.iter().map(|cloud| cloud.name);
     Doubtful(
         "not a known data source".to_owned(),
-        suggest::nearest(text, KNOWN.into_iter())
+        suggest::nearest(text, names)
             .unwrap_or("aws, gcp, hetzner, openstack, …")
             .to_owned(),
     )
@@ -235,11 +227,45 @@ pub(crate) fn mtu(value: u64) -> Verdict {
     }
 }
 
-pub(crate) fn vlan(value: u64) -> Verdict {
+pub(crate) fn vlan_id(value: u64) -> Verdict {
     if (1..=4094).contains(&value) {
         Good
     } else {
         bad("a VLAN's tag is from 1 to 4094", "id: 10")
+    }
+}
+
+/// The kernel's own tables are 253 to 255; 254 is the main one (rtnetlink(7)).
+pub(crate) fn table(value: u64) -> Verdict {
+    if (1..=u64::from(u32::MAX)).contains(&value) && value != 255 {
+        Good
+    } else {
+        bad("not a routing table of yours", "table: 100")
+    }
+}
+
+/// Rule 0 is the kernel's own, which finds this machine's addresses.
+pub(crate) fn priority(value: u64) -> Verdict {
+    if (1..32_766).contains(&value) {
+        Good
+    } else {
+        bad("a rule's priority is from 1 to 32765, before the main table's", "priority: 100")
+    }
+}
+
+/// An address, or a network.
+pub(crate) fn network_of(text: &str) -> Verdict {
+    if text.parse::<IpAddr>().is_ok() { Good } else { cidr(text) }
+}
+
+pub(crate) fn parameter(name: &str, value: &str) -> Verdict {
+    match parameters::is_possible(name, value) {
+        (_, true) => Good,
+        (true, false) => Bad(format!("`{name}` cannot be `{value}`"), String::new()),
+        (false, _) => Bad(
+            "not a parameter of bonds or bridges that is known here".to_owned(),
+            suggest::nearest(name, parameters::names()).map_or(String::new(), |near| format!("{near}:")),
+        ),
     }
 }
 
@@ -460,6 +486,54 @@ pub(crate) fn ethernet(name: &str, item: &mut Item) -> Verdict {
         if keys.is_empty() {
             return doubtful("`nameservers:` is empty", "nameservers: {addresses: [192.0.2.1]}");
         }
+    }
+    Good
+}
+
+/// The name of an interface that netd is to make.
+pub(crate) fn made(name: &str, item: &mut Item) -> Verdict {
+    item.remove("match");
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%');
+    if name.is_empty() || name.len() > 15 || !name.chars().all(plain) || [".", "..", "lo", "all", "default"].contains(&name) {
+        return bad("not the name of an interface: up to 15 letters and digits", "br0:");
+    }
+    Good
+}
+
+pub(crate) fn bond(name: &str, item: &mut Item) -> Verdict {
+    if item.get("interfaces").is_none() {
+        return bad("a bond without `interfaces:`", "interfaces: [eth0, eth1]");
+    }
+    made(name, item)
+}
+
+pub(crate) fn vlan(name: &str, item: &mut Item) -> Verdict {
+    if item.get("id").is_none() || item.text("link").is_empty() {
+        return bad("a VLAN needs `id:` and `link:`", "{id: 10, link: eth0}");
+    }
+    made(name, item)
+}
+
+pub(crate) fn vrf(name: &str, item: &mut Item) -> Verdict {
+    if item.get("table").is_none() {
+        return bad("a VRF needs `table:`", "table: 100");
+    }
+    made(name, item)
+}
+
+pub(crate) fn policy(_: &str, item: &mut Item) -> Verdict {
+    if item.get("table").is_none() {
+        return bad("a rule needs `table:`", "table: 100");
+    }
+    let (from, to) = (item.text("from"), item.text("to"));
+    if from.is_empty() && to.is_empty() && item.get("mark").is_none() {
+        return bad(
+            "a rule without `from:`, `to:` or `mark:` would mean everything",
+            "from: 192.0.2.0/24",
+        );
+    }
+    if !from.is_empty() && !to.is_empty() && from.contains(':') != to.contains(':') {
+        return bad("`from:` and `to:` are of two families", "");
     }
     Good
 }

@@ -78,7 +78,7 @@ pub(crate) fn translate(config: &mut Config, merged: &Item, explain: &mut Vec<En
             ..Network::default()
         };
         let native = write::yaml(&serde_json::json!({ "network": native })).unwrap_or_default();
-        report.note(mark, &key, "connman does not run here", "this file was translated", native);
+        report.warn(mark, &key, "connman does not run here", "this file was translated", native);
     }
 }
 
@@ -226,8 +226,9 @@ mod tests {
         let note = loaded
             .problems
             .iter()
-            .find(|problem| problem.severity == Severity::Note)
-            .expect("a note");
+            .find(|problem| problem.severity == Severity::Warning)
+            .expect("a warning");
+        assert!(!note.drops, "nothing is lost");
         assert!(note.write_instead.contains("- 192.168.1.10/24"), "{}", note.write_instead);
         // What it shows works as it stands.
         let again = load(&[Source::new(SourceKind::System, "native.yaml", note.write_instead.as_str())]);

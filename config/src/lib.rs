@@ -13,6 +13,7 @@
 //! `tests/vectors.rs`.
 
 mod check;
+pub mod cloud;
 mod cmdline;
 mod connman;
 mod document;
@@ -21,6 +22,7 @@ mod k3os;
 mod load;
 mod merge;
 mod normal;
+pub mod parameters;
 pub mod place;
 mod plain;
 mod problem;

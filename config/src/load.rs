@@ -76,7 +76,9 @@ fn one(source: &Source, report: &mut Report) -> Option<Item> {
 fn settle_network(config: &mut Config, merged: &Item, report: &mut Report) {
     let Some(network) = &mut config.network else { return };
     network.version = 2;
-    if !network.ethernets.is_empty() {
+    let made = network.bonds.len() + network.bridges.len() + network.vlans.len() + network.vrfs.len();
+    // What is made of wired interfaces names them.
+    if network.ethernets.len() + made > 0 {
         return;
     }
     let spot = merged.get("network").map_or(merged.spot, |item| item.spot);
@@ -92,7 +94,7 @@ fn settle_network(config: &mut Config, merged: &Item, report: &mut Report) {
         done,
         "ethernets:",
     );
-    if network.bonds.is_empty() && network.bridges.is_empty() && network.vlans.is_empty() && network.wifis.is_empty() {
+    if network.wifis.is_empty() {
         config.network = None;
         return;
     }

@@ -72,8 +72,8 @@ fn below(keys: &'static [Key], path: &str, node: &Json, root: &Json, lines: &mut
         let (inner, suffix, keys) = match key.shape {
             Shape::Section(keys) => (property, "", keys),
             Shape::Sections(keys) => (property.get("items").unwrap_or(&Json::Null), "[]", keys),
-            // The four other kinds of interface have the same keys as a wired one.
-            Shape::Named(_) if ["bonds", "bridges", "vlans", "wifis"].contains(&key.name) => continue,
+            // The other kinds of interface have the same keys as a wired one.
+            Shape::Named(_) if ["bonds", "bridges", "vlans", "vrfs", "wifis"].contains(&key.name) => continue,
             Shape::Named(keys) => (property.get("additionalProperties").unwrap_or(&Json::Null), ".NAME", keys),
             _ => continue,
         };

@@ -155,8 +155,10 @@ pub(crate) const SKERRY: &[Key] = &[
         &["data_source", "datasources", "datasource", "data_sourc", "datasourc"],
         Texts,
     )
-    .on(&[], "kept; no metadata is fetched")
-    .not_yet("no cloud metadata is fetched")
+    .on(
+        &[Network],
+        "asked for metadata and user data once the network is up; what they say is then read as configuration",
+    )
     .checked(Check::Text(check::data_source)),
     key("modules", "modules", &["module", "modul"], Texts)
         .on(&[Boot, Runtime], "loaded into the kernel")

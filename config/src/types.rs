@@ -66,7 +66,9 @@ pub struct WriteFile {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Skerry {
-    /// Where cloud metadata comes from.
+    /// Where metadata and user data come from: `aws`, `gcp`, `azure`, `openstack`, `digitalocean`, `hetzner`, `vultr`, `scaleway`,
+    /// `packet`, `vmware`, `file=PATH`, in the order in which they are asked, or `cdrom`. Absent: on a machine without any
+    /// configuration, the cloud that its firmware names.
     pub data_sources: Vec<String>,
     /// Kernel modules to load, each with its parameters: `"name param=value"`.
     pub modules: Vec<String>,
@@ -170,12 +172,14 @@ pub struct Network {
     pub version: u32,
     /// Wired interfaces, by an id of the owner's choice (the interface's name where there is no `match`).
     pub ethernets: BTreeMap<String, Interface>,
-    /// Bonds, by interface name. Validated; not in effect in this version.
+    /// Bonds, by interface name.
     pub bonds: BTreeMap<String, Interface>,
-    /// Bridges, by interface name. Validated; not in effect in this version.
+    /// Bridges, by interface name.
     pub bridges: BTreeMap<String, Interface>,
-    /// VLANs, by interface name. Validated; not in effect in this version.
+    /// VLANs, by interface name.
     pub vlans: BTreeMap<String, Interface>,
+    /// Routing tables of their own (VRF), by interface name.
+    pub vrfs: BTreeMap<String, Interface>,
     /// Wi-Fi interfaces. Validated; not in effect in this version.
     pub wifis: BTreeMap<String, Interface>,
 }
@@ -190,6 +194,9 @@ pub struct Interface {
     pub matches: Option<Match>,
     /// An address by DHCP.
     pub dhcp4: bool,
+    /// What of DHCP's answer counts.
+    #[serde(rename = "dhcp4-overrides")]
+    pub dhcp4_overrides: Overrides,
     /// An address by DHCPv6. Validated; not in effect in this version.
     pub dhcp6: bool,
     /// Accept router advertisements (SLAAC); absent = the kernel's default, yes.
@@ -205,18 +212,23 @@ pub struct Interface {
     pub nameservers: Nameservers,
     /// Static routes.
     pub routes: Vec<Route>,
+    /// Which traffic looks into which routing table.
+    #[serde(rename = "routing-policy")]
+    pub routing_policy: Vec<Policy>,
     /// Maximum transmission unit, in bytes.
     pub mtu: Option<u32>,
     /// Hardware address to set.
     pub macaddress: Option<String>,
     /// The boot does not wait for this interface.
     pub optional: bool,
-    /// Members of a bond or bridge.
+    /// Members of a bond, bridge or VRF, by their ids.
     pub interfaces: Vec<String>,
     /// A VLAN's tag.
     pub id: Option<u32>,
-    /// A VLAN's base interface.
+    /// A VLAN's base interface, by its id.
     pub link: Option<String>,
+    /// A VRF's routing table.
+    pub table: Option<u32>,
     /// A bond's or bridge's parameters, by netplan's names.
     pub parameters: BTreeMap<String, String>,
     /// Wi-Fi networks, by SSID.
@@ -261,6 +273,47 @@ pub struct Route {
     /// The gateway is on the link though no address says so.
     #[serde(rename = "on-link")]
     pub on_link: bool,
+    /// The routing table; absent = the main one, or that of the interface's VRF.
+    pub table: Option<u32>,
+    /// The source address of what is sent this way.
+    pub from: Option<String>,
+}
+
+/// A rule of policy routing: what fits it is sent as a routing table says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Policy {
+    /// From these addresses.
+    pub from: Option<String>,
+    /// To these addresses.
+    pub to: Option<String>,
+    /// The routing table.
+    pub table: Option<u32>,
+    /// Lower is asked first; absent = in the order of this file, before the main table.
+    pub priority: Option<u32>,
+    /// With this firewall mark.
+    pub mark: Option<u32>,
+}
+
+/// What of DHCP's answer counts; everything, where nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Overrides {
+    /// Its name servers and domains.
+    #[serde(rename = "use-dns")]
+    pub use_dns: Option<bool>,
+    /// Its time servers.
+    #[serde(rename = "use-ntp")]
+    pub use_ntp: Option<bool>,
+    /// Its MTU.
+    #[serde(rename = "use-mtu")]
+    pub use_mtu: Option<bool>,
+    /// Its routes, the default route among them.
+    #[serde(rename = "use-routes")]
+    pub use_routes: Option<bool>,
+    /// The metric of its routes; lower wins.
+    #[serde(rename = "route-metric")]
+    pub route_metric: Option<u32>,
 }
 
 /// One Wi-Fi network in netplan's form.

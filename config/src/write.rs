@@ -22,7 +22,8 @@ pub(crate) fn yaml(value: &impl Serialize) -> Result<String, serde_yaml::Error> 
 fn lean(name: &str, json: &mut Json) -> bool {
     match json {
         Json::Null => false,
-        Json::Bool(value) => *value || name == "accept-ra",
+        // Of these, absent means yes.
+        Json::Bool(value) => *value || name == "accept-ra" || name.starts_with("use-"),
         Json::String(text) => !text.is_empty(),
         Json::Array(items) => {
             for item in items.iter_mut() {
@@ -39,6 +40,7 @@ fn lean(name: &str, json: &mut Json) -> bool {
                 "bonds",
                 "bridges",
                 "vlans",
+                "vrfs",
                 "wifis",
                 "access-points",
             ];

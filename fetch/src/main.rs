@@ -4,10 +4,11 @@
 
 use clap::{Parser, Subcommand};
 use skerry_fetch::get::{self, Request};
-use skerry_fetch::{source, wait};
+use skerry_fetch::{metadata, source, wait};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Fetch bytes from elsewhere, or wait until a server answers
 ///
@@ -38,6 +39,15 @@ enum What {
         /// Try this often, each time from where it broke off
         #[arg(long, value_name = "N", default_value_t = 1)]
         tries: u32,
+    },
+    /// Ask clouds for metadata, in order; one JSON document, of the first that answers
+    Metadata {
+        /// aws, gcp, azure, openstack, digitalocean, hetzner, vultr, scaleway, packet
+        #[arg(required = true)]
+        clouds: Vec<String>,
+        /// Give up after this many seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+        deadline: u64,
     },
     /// Wait until URL answers with success (2xx)
     Wait {
@@ -82,6 +92,12 @@ fn run(what: What) -> Result<(), String> {
                 None => get::get(&request, &mut std::io::stdout().lock()),
             };
             done.map(drop).map_err(|e| e.to_string())
+        }
+        What::Metadata { clouds, deadline } => {
+            let until = Instant::now() + Duration::from_secs(deadline.min(3600));
+            let said = metadata::first(&clouds, until).map_err(|why| why.join("\n"))?;
+            let text = serde_json::to_string(&said).map_err(|e| e.to_string())?;
+            writeln!(std::io::stdout(), "{text}").map_err(|e| e.to_string())
         }
         What::Wait { url, insecure, deadline } => wait::wait(&url, insecure, deadline.map(Duration::from_secs)),
     }

@@ -10,7 +10,7 @@ use crate::notify::Notify;
 use crate::outputs::Outputs;
 use crate::plan::plan;
 use crate::request::{Assigned, Request, Settings, assign};
-use crate::wanted::{Leases, wanted};
+use crate::wanted::{Leases, limited, wanted};
 use crate::{look, ready};
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// `network.json` is no larger.
 const LARGEST: usize = 1024 * 1024;
 /// Looking, acting and looking again ends after this many rounds even if something does not come out as ordered …
-const MOST_ROUNDS: usize = 4;
+const MOST_ROUNDS: usize = 8;
 /// … and is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -158,7 +158,7 @@ impl Daemon {
             let facts = look::look(&mut self.netlink)?;
             let assigned = assign(&self.request, &facts);
             self.meet(&facts, &assigned);
-            let leases = self.leases();
+            let leases = self.leases(&assigned);
             let actions = plan(&facts, &wanted(&facts, &assigned, &leases));
             let done = round < MOST_ROUNDS && self.perform(&actions) > 0;
             if !actions.is_empty() && !done {
@@ -173,7 +173,8 @@ impl Daemon {
             for problem in &assigned.problems {
                 self.complain(problem);
             }
-            self.outputs.write(&self.request, &facts, &assigned, &leases);
+            let elapsed = self.now();
+            self.outputs.write(&self.request, &facts, &assigned, &leases, elapsed);
             self.report(&facts, &assigned);
             self.keep_leases();
             self.outputs.tell_chrony();
@@ -332,10 +333,12 @@ impl Daemon {
         changed || self.retry.is_some_and(|retry| retry <= now) || (!self.ready && ready::turns(now))
     }
 
-    fn leases(&self) -> Leases {
+    /// The leases in force, as far as the owner wants them.
+    fn leases(&self, assigned: &Assigned) -> Leases {
+        let of = |index: u32| assigned.links.iter().find(|settings| settings.index == index);
         self.clients
             .iter()
-            .filter_map(|(index, dhcp)| Some((*index, dhcp.client.lease()?.clone())))
+            .filter_map(|(index, dhcp)| Some((*index, limited(dhcp.client.lease()?.clone(), &of(*index)?.overrides))))
             .collect()
     }
 

@@ -1,6 +1,7 @@
 //! Facts: what the kernel says about interfaces, addresses and routes, written down once a round.
 
 use crate::address::{Cidr, Mac};
+use crate::device::Made;
 use std::net::IpAddr;
 
 /// Everything that decisions rest on.
@@ -8,8 +9,10 @@ use std::net::IpAddr;
 pub struct Facts {
     /// The interfaces, in the order of their numbers.
     pub links: Vec<Link>,
-    /// The routes of the main table.
+    /// The unicast routes of the main table, and those of ours in others.
     pub routes: Vec<Route>,
+    /// Our rules of policy routing.
+    pub rules: Vec<Rule>,
 }
 
 impl Facts {
@@ -56,6 +59,14 @@ pub struct Link {
     pub accept_ra: Option<u8>,
     /// Its addresses.
     pub addresses: Vec<Address>,
+    /// What it is, if it is a VLAN, bond, bridge or VRF.
+    pub made: Option<Made>,
+    /// We made it: it has our mark (`IFLA_GROUP`, which a device has from its first moment).
+    pub ours: bool,
+    /// The number of the bond, bridge or VRF it is a member of.
+    pub master: Option<u32>,
+    /// The number of the interface it is made on.
+    pub base: Option<u32>,
 }
 
 /// One address of an interface.
@@ -87,7 +98,10 @@ pub enum Owner {
     Other,
 }
 
-/// One route of the main table.
+/// The main routing table (rtnetlink(7)).
+pub const MAIN: u32 = 254;
+
+/// One route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     /// Where to.
@@ -98,6 +112,27 @@ pub struct Route {
     pub link: u32,
     /// Lower wins.
     pub metric: u32,
+    /// The routing table.
+    pub table: u32,
+    /// The source address of what is sent this way.
+    pub source: Option<IpAddr>,
     /// Who put it there.
     pub owner: Owner,
+}
+
+/// One rule of policy routing: what fits it looks into a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// Lower is asked first.
+    pub priority: u32,
+    /// Of IPv6, not of IPv4.
+    pub six: bool,
+    /// From these addresses; none = any.
+    pub from: Option<Cidr>,
+    /// To these addresses; none = any.
+    pub to: Option<Cidr>,
+    /// With this firewall mark.
+    pub mark: Option<u32>,
+    /// The routing table.
+    pub table: u32,
 }

@@ -17,6 +17,7 @@
 
 pub mod address;
 pub mod daemon;
+pub mod device;
 pub mod dhcp;
 pub mod facts;
 pub mod look;

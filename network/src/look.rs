@@ -18,6 +18,7 @@ pub fn look(netlink: &mut Netlink) -> skerry_sys::Result<Facts> {
     Ok(Facts {
         links,
         routes: netlink.routes()?,
+        rules: netlink.rules()?,
     })
 }
 

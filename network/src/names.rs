@@ -136,7 +136,7 @@ mod tests {
         };
         let facts = crate::facts::Facts {
             links: vec![link],
-            routes: vec![],
+            ..Default::default()
         };
         let leases: Leases = lease.into_iter().map(|lease| (2, lease)).collect();
         resolv_conf(&request, &crate::request::assign(&request, &facts), &leases)

@@ -1,16 +1,22 @@
-//! Netlink: interfaces, addresses and routes, asked for and changed. This file and [`crate::rtnetlink`] alone know its messages.
+//! Netlink: interfaces, addresses, routes and rules, asked for and changed. This file and [`crate::rtnetlink`] alone know its messages.
 
 use crate::address::{Cidr, Mac};
-use crate::facts::{Address, Link, Owner, Route};
+use crate::device::{Device, Kind, Made, Options};
+use crate::facts::{Address, Link, MAIN, Owner, Route, Rule};
 use crate::plan::{Action, Where};
 use crate::rtnetlink::{Message, Verb};
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, Nla,
+};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{
+    InfoBond, InfoBridge, InfoData, InfoKind, InfoVlan, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use skerry_sys::{Doing, Result};
 use std::io;
@@ -21,6 +27,8 @@ use std::time::Duration;
 /// Our marks on addresses (`IFA_PROTO`): "S" and "D". Routes carry the kernel's own numbers for static and DHCP.
 const STATIC: u8 = b'S';
 const DHCP: u8 = b'D';
+/// Our mark on interfaces that we make: a group (`IFLA_GROUP`), "SKER".
+const GROUP: u32 = 0x534b_4552;
 /// The groups of changes we listen to: links, IPv4 addresses, IPv6 addresses.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 /// What the kernel writes at most into one datagram of a dump.
@@ -75,7 +83,7 @@ impl Netlink {
         Ok(addresses)
     }
 
-    /// The unicast routes of the main table.
+    /// The unicast routes of the main table, and those of ours in others.
     pub fn routes(&mut self) -> Result<Vec<Route>> {
         let mut routes = Vec::new();
         self.ask(Message::Route(Verb::Get, RouteMessage::default()), NLM_F_DUMP, |message| {
@@ -87,6 +95,20 @@ impl Netlink {
         Ok(routes)
     }
 
+    /// Our rules of policy routing; none where the kernel has no such thing.
+    pub fn rules(&mut self) -> Result<Vec<Rule>> {
+        let mut rules = Vec::new();
+        let asked = self.ask(Message::Rule(Verb::Get, RuleMessage::default()), NLM_F_DUMP, |message| {
+            if let Message::Rule(_, message) = message {
+                rules.extend(rule(&message));
+            }
+        });
+        match asked {
+            Err(error) if error.raw_os_error() == Some(libc_codes::EOPNOTSUPP) => Ok(Vec::new()),
+            asked => asked.doing("listing", "rules of policy routing").map(|()| rules),
+        }
+    }
+
     /// Does one step of a plan.
     pub fn perform(&mut self, action: &Action) -> Result<()> {
         let (message, flags) = match order(action) {
@@ -96,12 +118,12 @@ impl Netlink {
         let gone = |error: &io::Error| {
             matches!(
                 error.raw_os_error(),
-                Some(libc_codes::ENOENT | libc_codes::ESRCH | libc_codes::EADDRNOTAVAIL)
+                Some(libc_codes::ENOENT | libc_codes::ESRCH | libc_codes::EADDRNOTAVAIL | libc_codes::ENODEV)
             )
         };
         match self.ask(message, NLM_F_ACK | flags, drop) {
             // What was to be removed is gone: the kernel took it away with something else.
-            Err(error) if gone(&error) && matches!(action, Action::RemoveAddress(..) | Action::RemoveRoute(..)) => Ok(()),
+            Err(error) if gone(&error) && is_removal(action) => Ok(()),
             done => done.map_err(|source| skerry_sys::Error {
                 doing: "asking the kernel for",
                 on: action.to_string(),
@@ -190,6 +212,8 @@ impl AsFd for Changes {
 mod libc_codes {
     pub const ENOENT: i32 = nix::errno::Errno::ENOENT as i32;
     pub const ESRCH: i32 = nix::errno::Errno::ESRCH as i32;
+    pub const ENODEV: i32 = nix::errno::Errno::ENODEV as i32;
+    pub const EOPNOTSUPP: i32 = nix::errno::Errno::EOPNOTSUPP as i32;
     pub const EADDRNOTAVAIL: i32 = nix::errno::Errno::EADDRNOTAVAIL as i32;
 }
 
@@ -210,10 +234,124 @@ fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Address(bytes) => link.mac = mac(bytes),
             LinkAttribute::PermAddress(bytes) => link.permanent_mac = mac(bytes),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Group(group) => link.ours = *group == GROUP,
+            LinkAttribute::Controller(index) => link.master = Some(*index).filter(|index| *index != 0),
+            LinkAttribute::Link(index) => link.base = Some(*index),
+            LinkAttribute::LinkInfo(infos) => link.made = infos.iter().find_map(made),
             _ => {}
         }
     }
     link
+}
+
+fn made(info: &LinkInfo) -> Option<Made> {
+    let LinkInfo::Data(data) = info else { return None };
+    let (kind, options) = match data {
+        InfoData::Bond(list) => (Kind::Bond, numbers(list)),
+        InfoData::Bridge(list) => (Kind::Bridge, numbers(list)),
+        InfoData::Vlan(list) => (Kind::Vlan, numbers(list)),
+        InfoData::Vrf(list) => (Kind::Vrf, numbers(list)),
+        _ => return None,
+    };
+    Some(Made { kind, options })
+}
+
+/// The attributes that are numbers of up to four bytes.
+fn numbers<T: Nla>(list: &[T]) -> Options {
+    let number = |attribute: &T| {
+        let mut bytes = vec![0; attribute.value_len()];
+        attribute.emit_value(&mut bytes);
+        match *bytes.as_slice() {
+            [a] => Some(u32::from(a)),
+            [a, b] => Some(u16::from_ne_bytes([a, b]).into()),
+            [a, b, c, d] => Some(u32::from_ne_bytes([a, b, c, d])),
+            _ => None,
+        }
+    };
+    list.iter().filter_map(|a| Some((a.kind(), number(a)?))).collect()
+}
+
+const fn is_removal(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::RemoveAddress(..) | Action::RemoveRoute(..) | Action::RemoveRule(..) | Action::RemoveLink(..)
+    )
+}
+
+fn rule(message: &RuleMessage) -> Option<Rule> {
+    let header = &message.header;
+    let mut ours = false;
+    let mut rule = Rule {
+        priority: 0,
+        six: header.family == AddressFamily::Inet6,
+        from: None,
+        to: None,
+        mark: None,
+        table: header.table.into(),
+    };
+    let at = |ip: &IpAddr, prefix| Some(Cidr { ip: *ip, prefix });
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::Protocol(protocol) => ours = *protocol == RouteProtocol::Static,
+            RuleAttribute::Priority(priority) => rule.priority = *priority,
+            RuleAttribute::Source(ip) => rule.from = at(ip, header.src_len),
+            RuleAttribute::Destination(ip) => rule.to = at(ip, header.dst_len),
+            RuleAttribute::FwMark(mark) => rule.mark = Some(*mark),
+            RuleAttribute::Table(table) => rule.table = *table,
+            _ => {}
+        }
+    }
+    (ours && header.action == RuleAction::ToTable).then_some(rule)
+}
+
+fn rule_order(rule: &Rule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = if rule.six { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.action = RuleAction::ToTable;
+    message.header.table = u8::try_from(rule.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+    let attributes = &mut message.attributes;
+    if let Some(from) = rule.from {
+        message.header.src_len = from.prefix;
+        attributes.push(RuleAttribute::Source(from.ip));
+    }
+    if let Some(to) = rule.to {
+        message.header.dst_len = to.prefix;
+        attributes.push(RuleAttribute::Destination(to.ip));
+    }
+    attributes.extend(rule.mark.map(RuleAttribute::FwMark));
+    attributes.push(RuleAttribute::Priority(rule.priority));
+    attributes.push(RuleAttribute::Table(rule.table));
+    attributes.push(RuleAttribute::Protocol(RouteProtocol::Static));
+    message
+}
+
+/// What is said of a device, in the kernel's order of bytes.
+fn info(kind: Kind, options: &Options) -> LinkAttribute {
+    let each = options.iter().map(|(attribute, value)| {
+        let number = value.to_ne_bytes();
+        let bytes = match kind.width(*attribute) {
+            1 => u8::try_from(*value).unwrap_or(u8::MAX).to_ne_bytes().to_vec(),
+            2 => u16::try_from(*value).unwrap_or(u16::MAX).to_ne_bytes().to_vec(),
+            _ => number.to_vec(),
+        };
+        DefaultNla::new(*attribute, bytes)
+    });
+    let (word, data) = match kind {
+        Kind::Bond => (InfoKind::Bond, InfoData::Bond(each.map(InfoBond::Other).collect())),
+        Kind::Bridge => (InfoKind::Bridge, InfoData::Bridge(each.map(InfoBridge::Other).collect())),
+        Kind::Vlan => (InfoKind::Vlan, InfoData::Vlan(each.map(InfoVlan::Other).collect())),
+        Kind::Vrf => (InfoKind::Vrf, InfoData::Vrf(each.map(InfoVrf::Other).collect())),
+    };
+    LinkAttribute::LinkInfo(vec![LinkInfo::Kind(word), LinkInfo::Data(data)])
+}
+
+fn device_order(device: &Device) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(device.name.clone()));
+    message.attributes.push(LinkAttribute::Group(GROUP));
+    message.attributes.extend(device.base.map(LinkAttribute::Link));
+    message.attributes.push(info(device.kind, &device.options));
+    message
 }
 
 fn mac(bytes: &[u8]) -> Option<Mac> {
@@ -249,7 +387,7 @@ fn address(message: &AddressMessage) -> Option<Address> {
 
 fn route(message: &RouteMessage) -> Option<Route> {
     let header = &message.header;
-    if header.table != RouteHeader::RT_TABLE_MAIN || header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {
+    if header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {
         return None;
     }
     let mut to = match header.address_family {
@@ -257,13 +395,15 @@ fn route(message: &RouteMessage) -> Option<Route> {
         AddressFamily::Inet6 => Cidr::everything(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)),
         _ => return None,
     };
-    let (mut via, mut link, mut metric) = (None, None, 0);
+    let (mut via, mut link, mut metric, mut source, mut table) = (None, None, 0, None, u32::from(header.table));
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(ip) => to.ip = plain(ip)?,
             RouteAttribute::Gateway(ip) => via = plain(ip),
             RouteAttribute::Oif(index) => link = Some(*index),
             RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::PrefSource(ip) => source = plain(ip),
+            RouteAttribute::Table(number) => table = *number,
             _ => {}
         }
     }
@@ -274,11 +414,17 @@ fn route(message: &RouteMessage) -> Option<Route> {
         RouteProtocol::Ra => Owner::Router,
         _ => Owner::Other,
     };
+    // The tables of others are not looked at; what the kernel put beside our routes does not count there.
+    if table != MAIN && !matches!(owner, Owner::Static | Owner::Dhcp) {
+        return None;
+    }
     Some(Route {
         to,
         via,
         link: link?,
         metric,
+        table,
+        source,
         owner,
     })
 }
@@ -314,6 +460,19 @@ fn order(action: &Action) -> Order<'_> {
             NLM_F_CREATE | NLM_F_REPLACE,
         ),
         Action::RemoveRoute(_, route) => (Message::Route(Verb::Remove, route_order(route, false)), 0),
+        Action::AddRule(rule) => (Message::Rule(Verb::New, rule_order(rule)), NLM_F_CREATE | NLM_F_EXCL),
+        Action::RemoveRule(rule) => (Message::Rule(Verb::Remove, rule_order(rule)), 0),
+        Action::AddLink(device) => (Message::Link(Verb::New, device_order(device)), NLM_F_CREATE | NLM_F_EXCL),
+        Action::RemoveLink(at) => {
+            let mut message = LinkMessage::default();
+            message.header.index = at.index;
+            (Message::Link(Verb::Remove, message), 0)
+        }
+        Action::SetOptions(at, kind, options) => (Message::Link(Verb::New, set(at, info(*kind, options))), 0),
+        Action::SetMaster(at, master) => {
+            let index = master.as_ref().map_or(0, |master| master.index);
+            (Message::Link(Verb::Set, set(at, LinkAttribute::Controller(index))), 0)
+        }
     };
     Order::Message(message, flags)
 }
@@ -362,7 +521,8 @@ fn route_order(route: &Route, on_link: bool) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(route.to.ip);
     message.header.destination_prefix_length = route.to.prefix;
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    // The header's number has one byte; larger ones are an attribute (rtnetlink(7)).
+    message.header.table = u8::try_from(route.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
     message.header.protocol = if route.owner == Owner::Dhcp {
         RouteProtocol::Dhcp
     } else {
@@ -383,6 +543,10 @@ fn route_order(route: &Route, on_link: bool) -> RouteMessage {
     if let Some(via) = route.via {
         message.attributes.push(RouteAttribute::Gateway(via.into()));
     }
+    if let Some(source) = route.source {
+        message.attributes.push(RouteAttribute::PrefSource(source.into()));
+    }
+    message.attributes.push(RouteAttribute::Table(route.table));
     message.attributes.push(RouteAttribute::Oif(route.link));
     message.attributes.push(RouteAttribute::Priority(route.metric));
     message

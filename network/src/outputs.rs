@@ -8,6 +8,7 @@ use crate::state::state;
 use crate::wanted::Leases;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Where chronyd listens, when it runs.
 const CHRONY_SOCKET: &str = "/run/chrony/chronyd.sock";
@@ -49,14 +50,14 @@ impl Outputs {
     }
 
     /// Writes what changed. The report is last: who sees it finds the rest done.
-    pub fn write(&mut self, request: &Request, facts: &Facts, assigned: &Assigned, leases: &Leases) {
+    pub fn write(&mut self, request: &Request, facts: &Facts, assigned: &Assigned, leases: &Leases, elapsed: Duration) {
         self.resolv.write(resolv_conf(request, assigned, leases));
         let servers = chrony_sources(&time_servers(request, leases));
         if !(servers.is_empty() && self.sources.content.is_none()) {
             self.untold |= self.sources.write(servers);
         }
         self.report
-            .write(serde_json::to_string(&state(facts, assigned, leases)).unwrap_or_default() + "\n");
+            .write(serde_json::to_string(&state(facts, assigned, leases, elapsed)).unwrap_or_default() + "\n");
     }
 
     /// Tells chronyd, if it runs, that its sources changed. If it does not, it will read them when it starts.

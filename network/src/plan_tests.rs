@@ -1,6 +1,7 @@
 //! Plans, from settings and facts to steps in words; and that doing them leads where it should.
 
 use super::*;
+use crate::device::Made;
 use crate::dhcp::lease::Lease;
 use crate::request::{Request, assign};
 use crate::wanted::{Leases, wanted};
@@ -38,7 +39,7 @@ fn machine() -> Facts {
     };
     Facts {
         links: vec![lo, eth(2, "eth0"), eth(3, "eth1"), veth],
-        routes: Vec::new(),
+        ..Facts::default()
     }
 }
 
@@ -68,42 +69,242 @@ fn words(facts: &Facts, network: &str, leases: &Leases) -> Vec<String> {
 /// Does a plan to facts, as the kernel would.
 fn done(mut facts: Facts, actions: &[Action]) -> Facts {
     for action in actions {
-        let index = match action {
-            Action::AcceptRa(at, _)
-            | Action::SetMac(at, _)
-            | Action::SetMtu(at, _)
-            | Action::Down(at)
-            | Action::Up(at)
-            | Action::RemoveAddress(at, _)
-            | Action::AddAddress(at, ..)
-            | Action::RemoveRoute(at, _)
-            | Action::AddRoute(at, ..) => at.index,
-        };
-        let link = facts.links.iter_mut().find(|l| l.index == index).unwrap();
         match action {
-            Action::AcceptRa(_, value) => link.accept_ra = Some(*value),
-            Action::SetMac(_, mac) => link.mac = Some(*mac),
-            Action::SetMtu(_, mtu) => link.mtu = *mtu,
-            Action::Up(_) => link.up = true,
-            Action::Down(_) => {
-                link.up = false;
-                facts.routes.retain(|r| r.link != index);
-            }
-            Action::RemoveAddress(_, cidr) => link.addresses.retain(|a| a.cidr != *cidr),
-            Action::AddAddress(_, cidr, owner) => {
-                link.addresses.retain(|a| a.cidr != *cidr);
-                link.addresses.push(Address {
-                    cidr: *cidr,
-                    owner: *owner,
-                    global: true,
-                    usable: true,
+            Action::AddRule(rule) => facts.rules.push(*rule),
+            Action::RemoveRule(rule) => facts.rules.retain(|r| r != rule),
+            Action::AddLink(device) => {
+                assert!(facts.links.iter().all(|l| l.name != device.name), "{} is there", device.name);
+                let index = facts.links.iter().map(|l| l.index).max().unwrap_or(0) + 1;
+                facts.links.push(Link {
+                    made: Some(Made {
+                        kind: device.kind,
+                        options: device.options.clone(),
+                    }),
+                    base: device.base,
+                    hardware: false,
+                    ours: true,
+                    ..eth(index, &device.name)
                 });
             }
-            Action::RemoveRoute(_, route) => facts.routes.retain(|r| r != route),
-            Action::AddRoute(_, route, _) => facts.routes.push(*route),
+            Action::RemoveLink(at) => {
+                facts.links.retain(|l| l.index != at.index && l.base != Some(at.index));
+                facts
+                    .links
+                    .iter_mut()
+                    .filter(|l| l.master == Some(at.index))
+                    .for_each(|l| l.master = None);
+                facts.routes.retain(|r| r.link != at.index);
+            }
+            other => on_link(&mut facts, other),
         }
     }
     facts
+}
+
+fn on_link(facts: &mut Facts, action: &Action) {
+    let (Action::AcceptRa(at, _)
+    | Action::SetMac(at, _)
+    | Action::SetMtu(at, _)
+    | Action::SetOptions(at, ..)
+    | Action::SetMaster(at, _)
+    | Action::Down(at)
+    | Action::Up(at)
+    | Action::RemoveAddress(at, _)
+    | Action::AddAddress(at, ..)
+    | Action::RemoveRoute(at, _)
+    | Action::AddRoute(at, ..)) = action
+    else {
+        return;
+    };
+    let index = at.index;
+    let is_bond = |facts: &Facts, index: u32| facts.link(index).unwrap().made.as_ref().is_some_and(|m| m.kind == Kind::Bond);
+    if let Action::SetMaster(_, Some(master)) = action {
+        // "Device can not be enslaved while up".
+        assert!(!(is_bond(facts, master.index) && facts.link(index).unwrap().up), "{action}");
+    }
+    let link = facts.links.iter_mut().find(|l| l.index == index).unwrap();
+    match action {
+        Action::AcceptRa(_, value) => link.accept_ra = Some(*value),
+        Action::SetMac(_, mac) => link.mac = Some(*mac),
+        Action::SetMtu(_, mtu) => link.mtu = *mtu,
+        Action::SetOptions(_, _, options) => link.made.as_mut().unwrap().options.extend(options),
+        Action::SetMaster(_, master) => link.master = master.as_ref().map(|m| m.index),
+        Action::Up(_) => link.up = true,
+        Action::Down(_) => {
+            link.up = false;
+            facts.routes.retain(|r| r.link != index);
+        }
+        Action::RemoveAddress(_, cidr) => link.addresses.retain(|a| a.cidr != *cidr),
+        Action::AddAddress(_, cidr, owner) => {
+            link.addresses.retain(|a| a.cidr != *cidr);
+            link.addresses.push(Address {
+                cidr: *cidr,
+                owner: *owner,
+                global: true,
+                usable: true,
+            });
+        }
+        Action::RemoveRoute(_, route) => facts.routes.retain(|r| r != route),
+        Action::AddRoute(_, route, _) => facts.routes.push(*route),
+        _ => {}
+    }
+}
+
+/// Looks, plans and does until nothing is left to do: what was done, in words, a list a round.
+fn settled(facts: &mut Facts, network: &str) -> Vec<Vec<String>> {
+    let request: Request = serde_json::from_str(&format!(r#"{{"network":{network}}}"#)).unwrap();
+    let mut rounds = Vec::new();
+    loop {
+        let actions = plan(facts, &wanted(facts, &assign(&request, facts), &Leases::new()));
+        if actions.is_empty() {
+            return rounds;
+        }
+        *facts = done(facts.clone(), &actions);
+        rounds.push(actions.iter().map(ToString::to_string).collect());
+        assert!(rounds.len() < 6, "it does not settle: {rounds:?}");
+    }
+}
+
+const TOWER: &str = r#"{"version":2,"ethernets":{"eth0":{},"eth1":{}},
+    "bonds":{"bond0":{"interfaces":["eth0","eth1"],"parameters":{"mode":"active-backup"}}},
+    "vlans":{"lan":{"id":10,"link":"bond0"}},
+    "bridges":{"br0":{"interfaces":["lan"],"addresses":["10.1.0.5/24"],"parameters":{"stp":"false"}}}}"#;
+
+#[test]
+fn a_bridge_on_a_vlan_on_a_bond_is_built_and_taken_down() {
+    let mut facts = machine();
+    let rounds = settled(&mut facts, TOWER);
+    assert_eq!(rounds.len(), 3, "{rounds:#?}");
+    assert_eq!(rounds[0].last().map(String::as_str), Some("switching eth1 on"));
+    assert!(
+        rounds[0].starts_with(&["making bond bond0".to_owned(), "making bridge br0".to_owned()]),
+        "{rounds:#?}"
+    );
+    assert!(rounds[1].starts_with(&["making vlan lan".to_owned()]), "{rounds:#?}");
+    let of = |name: &str| facts.links.iter().find(|l| l.name == name).unwrap().clone();
+    assert_eq!(of("eth0").master, Some(of("bond0").index));
+    assert_eq!(of("eth1").master, Some(of("bond0").index));
+    assert_eq!(of("lan").master, Some(of("br0").index));
+    assert_eq!(of("lan").base, Some(of("bond0").index));
+    assert!(["eth0", "eth1", "bond0", "lan", "br0"].iter().all(|name| of(name).up));
+    assert_eq!(of("br0").addresses.len(), 1);
+    assert_eq!(of("eth0").accept_ra, Some(0), "a member listens to no router");
+    // Another mode is another bond; the VLAN goes with it and comes back.
+    settled(&mut facts, &TOWER.replace("active-backup", "802.3ad"));
+    let bond = facts.links.iter().find(|l| l.name == "bond0").unwrap();
+    assert_eq!(bond.made.as_ref().unwrap().options.get(&1), Some(&4));
+    assert!(facts.links.iter().any(|l| l.name == "lan" && l.base == Some(bond.index)));
+    // What is no longer asked for goes; what others made stays.
+    facts.links.push(Link {
+        made: Some(Made {
+            kind: Kind::Bridge,
+            options: Options::new(),
+        }),
+        hardware: false,
+        ..eth(50, "cni0")
+    });
+    settled(&mut facts, r#"{"version":2,"ethernets":{"eth0":{"addresses":["10.0.0.5/24"]}}}"#);
+    let names: Vec<&str> = facts.links.iter().map(|l| l.name.as_str()).collect();
+    assert_eq!(names, ["lo", "eth0", "eth1", "veth9", "cni0"]);
+    assert_eq!(facts.link(2).unwrap().master, None);
+}
+
+#[test]
+fn what_others_made_is_left_alone_but_its_own_name_is_the_owners() {
+    let mut facts = machine();
+    let bridge = |index, name: &str, ours| Link {
+        made: Some(Made {
+            kind: Kind::Bridge,
+            options: Options::from([(5, 0)]),
+        }),
+        hardware: false,
+        ours,
+        ..eth(index, name)
+    };
+    facts.links.push(bridge(9, "cni0", false));
+    facts.links.get_mut(1).unwrap().master = Some(9);
+    let words = settled(&mut facts, r#"{"version":2,"ethernets":{"eth0":{"dhcp4":true}}}"#);
+    assert!(words.concat().iter().all(|w| !w.contains("member")), "{words:?}");
+    // An interface of that name, of another kind: named, and not touched.
+    let request: Request = serde_json::from_str(r#"{"network":{"version":2,"bonds":{"cni0":{"interfaces":["eth1"]}}}}"#).unwrap();
+    let assigned = assign(&request, &facts);
+    assert_eq!(
+        assigned.problems,
+        ["network.bonds.cni0: an interface of this name is there already, and is no bond"]
+    );
+    let actions = plan(&facts, &wanted(&facts, &assigned, &Leases::new()));
+    assert!(
+        actions.iter().all(|a| !matches!(a, Action::RemoveLink(_) | Action::AddLink(_))),
+        "{actions:?}"
+    );
+    // Of the same kind, it is meant.
+    settled(&mut facts, r#"{"version":2,"bridges":{"cni0":{"interfaces":["eth1"]}}}"#);
+    assert_eq!(facts.link(9).unwrap().made.as_ref().unwrap().options.get(&5), Some(&1));
+    assert_eq!(facts.link(3).unwrap().master, Some(9));
+}
+
+#[test]
+fn tables_rules_and_a_vrf() {
+    let mut facts = machine();
+    let words = settled(
+        &mut facts,
+        r#"{"version":2,"ethernets":{
+            "eth0":{"addresses":["10.0.0.5/24"],"gateway4":"10.0.0.1","routes":[{"to":"default","via":"10.0.0.2","table":100,"from":"10.0.0.5"}],
+                "routing-policy":[{"from":"10.0.0.5/32","table":100},{"to":"fd00::/8","table":100,"priority":5},{"mark":7,"table":100}]},
+            "eth1":{"addresses":["10.1.0.5/24"],"routes":[{"to":"default","via":"10.1.0.1"}]}},
+            "vrfs":{"blue":{"table":7,"interfaces":["eth1"]}}}"#,
+    );
+    let tables: Vec<(u32, u32)> = facts.routes.iter().map(|r| (r.link, r.table)).collect();
+    assert!(
+        tables.contains(&(2, MAIN)) && tables.contains(&(2, 100)) && tables.contains(&(3, 7)),
+        "{words:#?}"
+    );
+    assert!(!tables.contains(&(3, MAIN)), "what is in the VRF is routed there: {words:#?}");
+    let rules: Vec<String> = facts.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rules,
+        [
+            "30000: from 10.0.0.5/32 table 100",
+            "5: to fd00::/8 table 100",
+            "30002: mark 7 (IPv4) table 100",
+            "30002: mark 7 (IPv6) table 100"
+        ]
+    );
+    assert_eq!(
+        facts.link(3).unwrap().addresses.len(),
+        1,
+        "a VRF leaves its members their addresses"
+    );
+    settled(&mut facts, r#"{"version":2,"ethernets":{"eth0":{"addresses":["10.0.0.5/24"]}}}"#);
+    assert_eq!(facts.rules.len(), 0);
+    assert!(
+        facts.routes.iter().all(|r| r.link == 3),
+        "an interface that is no longer named stays as it is"
+    );
+    assert!(facts.links.iter().all(|l| l.name != "blue"));
+}
+
+#[test]
+fn of_dhcps_answer_counts_what_the_owner_wants() {
+    let facts = machine();
+    let network = r#"{"version":2,"ethernets":{"eth0":{"dhcp4":true,"dhcp4-overrides":{"route-metric":50,"use-dns":false}},
+        "eth1":{"dhcp4":true,"dhcp4-overrides":{"use-routes":false}}}}"#;
+    let request: Request = serde_json::from_str(&format!(r#"{{"network":{network}}}"#)).unwrap();
+    let assigned = assign(&request, &facts);
+    let leases: Leases = assigned
+        .links
+        .iter()
+        .map(|settings| (settings.index, crate::wanted::limited(lease(), &settings.overrides)))
+        .collect();
+    assert!(leases[&2].dns.is_empty() && !leases[&3].dns.is_empty());
+    let wanted = wanted(&facts, &assigned, &leases);
+    let metrics: Vec<(u32, u32)> = wanted
+        .links
+        .iter()
+        .flat_map(|l| &l.routes)
+        .map(|(r, _)| (r.link, r.metric))
+        .collect();
+    assert_eq!(metrics, [(2, 50)]);
 }
 
 #[test]
@@ -184,6 +385,8 @@ fn what_others_put_there_stays() {
         via: None,
         link: 2,
         metric: 0,
+        table: MAIN,
+        source: None,
         owner,
     };
     facts.routes = vec![

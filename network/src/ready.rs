@@ -14,7 +14,7 @@ pub fn waiting(facts: &Facts, assigned: &Assigned, elapsed: Duration) -> Option<
     let each: Vec<Option<String>> = assigned
         .links
         .iter()
-        .filter(|s| !s.optional)
+        .filter(|s| !s.optional && !s.is_port())
         .map(|settings| link(facts, settings, elapsed))
         .collect();
     if assigned.any {
@@ -25,11 +25,13 @@ pub fn waiting(facts: &Facts, assigned: &Assigned, elapsed: Duration) -> Option<
         let why = each.into_iter().flatten().min_by_key(|why| why.contains("carrier"));
         return Some(why.unwrap_or_else(|| "waiting for a wired network interface".into()));
     }
-    let missing = assigned
-        .missing
-        .iter()
-        .map(|id| format!("waiting for interface {id} of the config to appear"));
+    let missing = assigned.missing.iter().map(|id| missing(id));
     each.into_iter().flatten().chain(missing).next()
+}
+
+/// What is said of an entry whose interface is not there.
+pub fn missing(id: &str) -> String {
+    format!("waiting for interface {id} of the config to appear")
 }
 
 /// The next moment at which waiting alone changes the answer.
@@ -59,11 +61,16 @@ pub fn summary(facts: &Facts, assigned: &Assigned) -> String {
     if words.is_empty() { "no address".into() } else { words.join(", ") }
 }
 
-fn link(facts: &Facts, settings: &Settings, elapsed: Duration) -> Option<String> {
+/// What is waited for on one interface; none = it is as it should be.
+pub fn link(facts: &Facts, settings: &Settings, elapsed: Duration) -> Option<String> {
     let name = &settings.name;
     let Some(link) = facts.link(settings.index) else {
         return Some(format!("waiting for {name} to appear"));
     };
+    if settings.is_port() {
+        let joined = link.master.is_some();
+        return (!joined).then(|| format!("waiting for {name} to become a member"));
+    }
     let has = |owner: Owner| link.addresses.iter().any(|a| a.owner == owner && a.global && a.usable);
     let satisfied = if settings.dhcp4 {
         has(Owner::Dhcp) || (has(Owner::Router) && elapsed >= DHCP_GRACE)
@@ -113,7 +120,7 @@ mod tests {
     }
 
     fn why(network: &str, links: Vec<Link>, elapsed: Duration) -> String {
-        let facts = Facts { links, routes: vec![] };
+        let facts = Facts { links, ..Facts::default() };
         let request: Request = serde_json::from_str(&format!(r#"{{"network":{network}}}"#)).unwrap();
         waiting(&facts, &assign(&request, &facts), elapsed).unwrap_or_else(|| "ready".into())
     }

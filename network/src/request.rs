@@ -1,9 +1,11 @@
 //! What was asked for: `network.json`, and which interface each of its entries means.
 
 use crate::address::{Cidr, Mac};
-use crate::facts::{Facts, Link};
+use crate::device::{Device, Kind, device, made};
+use crate::facts::{Facts, Link, MAIN, Rule};
 use serde::Deserialize;
-use skerry_config::{Interface, Match, Network};
+use skerry_config::{Interface, Match, Network, Overrides};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The content of `/run/skerry/network.json`.
@@ -27,12 +29,16 @@ pub struct Settings {
     pub name: String,
     /// An address by DHCP.
     pub dhcp4: bool,
+    /// What of DHCP's answer counts.
+    pub overrides: Overrides,
     /// Router advertisements count.
     pub accept_ra: bool,
     /// Static addresses.
     pub addresses: Vec<Cidr>,
     /// Static routes.
     pub routes: Vec<StaticRoute>,
+    /// The table of its routes where they name none: the main one, or its VRF's.
+    pub table: u32,
     /// Name servers of this link.
     pub dns: Vec<IpAddr>,
     /// Domains to search.
@@ -41,8 +47,28 @@ pub struct Settings {
     pub mtu: Option<u32>,
     /// Hardware address to set.
     pub mac: Option<Mac>,
+    /// What it is a member of.
+    pub master: Option<Master>,
     /// The boot does not wait for it.
     pub optional: bool,
+}
+
+impl Settings {
+    /// Whether it only carries what another interface sends.
+    pub fn is_port(&self) -> bool {
+        self.master.as_ref().is_some_and(|master| !master.kind.leaves_addresses())
+    }
+}
+
+/// A bond, bridge or VRF that has members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Master {
+    /// Its number; none = it is not made yet.
+    pub index: Option<u32>,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
 }
 
 /// A route the owner wrote.
@@ -56,6 +82,10 @@ pub struct StaticRoute {
     pub metric: u32,
     /// The gateway is on the link though no address says so.
     pub on_link: bool,
+    /// The table; none = the interface's.
+    pub table: Option<u32>,
+    /// The source address of what is sent this way.
+    pub source: Option<IpAddr>,
 }
 
 /// What the request means on this machine, now.
@@ -63,6 +93,12 @@ pub struct StaticRoute {
 pub struct Assigned {
     /// The interfaces to set up, in the order of their numbers.
     pub links: Vec<Settings>,
+    /// The interfaces to make, as far as what they are made on is there.
+    pub devices: Vec<Device>,
+    /// Names of all interfaces to make.
+    pub names: BTreeSet<String>,
+    /// Rules of policy routing.
+    pub rules: Vec<Rule>,
     /// Entries of the config whose interface is not there (yet), unless optional.
     pub missing: Vec<String>,
     /// Nobody said which interfaces: one with an address is enough.
@@ -71,10 +107,13 @@ pub struct Assigned {
     pub problems: Vec<String>,
 }
 
+/// Rules without a priority are put here, in the order in which they are written: before the main table's, at 32766.
+const FIRST_PRIORITY: u32 = 30_000;
+
 /// Finds the interface that each entry means. The first entry (in the order of their ids) that fits an interface gets it.
 pub fn assign(request: &Request, facts: &Facts) -> Assigned {
     // A section that names no wired interface (only a radio, say, which is not in effect yet) must not make the machine unreachable.
-    let Some(network) = request.network.as_ref().filter(|network| !network.ethernets.is_empty()) else {
+    let Some(network) = request.network.as_ref().filter(|network| names_any(network)) else {
         let links = facts.links.iter().filter(|l| is_wired_hardware(l)).map(by_default).collect();
         return Assigned {
             links,
@@ -83,6 +122,7 @@ pub fn assign(request: &Request, facts: &Facts) -> Assigned {
         };
     };
     let mut assigned = Assigned::default();
+    let mut ids: Vec<(&str, u32)> = Vec::new();
     for (id, interface) in &network.ethernets {
         let fitting: Vec<&Link> = facts
             .links
@@ -93,12 +133,166 @@ pub fn assign(request: &Request, facts: &Facts) -> Assigned {
             assigned.missing.push(id.clone());
         }
         for link in fitting {
-            let settings = settings(id, interface, link, &mut assigned.problems);
+            let settings = settings("ethernets", id, interface, link, &mut assigned.problems);
             assigned.links.push(settings);
+            ids.push((id, link.index));
+        }
+    }
+    for (kind, section, name, interface) in made_of(network) {
+        assigned.names.insert(name.to_owned());
+        let there = facts.links.iter().find(|link| link.name == name);
+        let is = |link: &&Link| link.made.as_ref().is_some_and(|made| made.kind == kind);
+        match there {
+            Some(link) if is(&link) && assigned.links.iter().all(|s| s.index != link.index) => {
+                let mut settings = settings(section, name, interface, link, &mut assigned.problems);
+                settings.table = interface.table.filter(|_| kind == Kind::Vrf).unwrap_or(MAIN);
+                // What only joins others waits for no router, unless it is told to.
+                settings.optional |= !settings.dhcp4 && settings.addresses.is_empty() && interface.accept_ra != Some(true);
+                assigned.links.push(settings);
+                ids.push((name, link.index));
+            }
+            Some(link) if !link.ours => assigned.problems.push(format!(
+                "network.{section}.{name}: an interface of this name is there already, and is no {}",
+                kind.word()
+            )),
+            _ if !interface.optional => assigned.missing.push(name.to_owned()),
+            _ => {}
+        }
+    }
+    make(network, facts, &ids, &mut assigned);
+    let policies =
+        all_of(network).flat_map(|(section, id, interface)| interface.routing_policy.iter().map(move |policy| (section, id, policy)));
+    for (place, (section, id, policy)) in (0..2000).zip(policies) {
+        match rules(policy, FIRST_PRIORITY + place) {
+            Some(rules) => assigned.rules.extend(rules),
+            None => assigned
+                .problems
+                .push(format!("network.{section}.{id}.routing-policy: leaving out {policy:?}: not a rule")),
         }
     }
     assigned.links.sort_by_key(|settings| settings.index);
     assigned
+}
+
+/// The devices, what they are made on, and their members. `ids` says which interfaces the entries mean.
+fn make(network: &Network, facts: &Facts, ids: &[(&str, u32)], assigned: &mut Assigned) {
+    let indices = |id: &str| -> Vec<u32> {
+        let by_id: Vec<u32> = ids.iter().filter(|(known, _)| *known == id).map(|(_, index)| *index).collect();
+        let by_name = || {
+            facts
+                .links
+                .iter()
+                .filter(|link| link.name == id && !link.loopback)
+                .map(|link| link.index)
+        };
+        if by_id.is_empty() { by_name().collect() } else { by_id }
+    };
+    for (kind, section, name, interface) in made_of(network) {
+        let index_of = |id: &str| indices(id).first().copied();
+        let device = device(kind, name, interface, index_of, &mut assigned.problems);
+        for index in device.iter().filter_map(|device| device.base) {
+            if let Some(base) = known(&mut assigned.links, facts, index) {
+                // What only carries VLANs waits for no router.
+                base.optional |= !base.dhcp4 && base.addresses.is_empty();
+            }
+        }
+        assigned.devices.extend(device);
+        let master = Master {
+            index: made(facts, name, kind),
+            name: name.to_owned(),
+            kind,
+        };
+        for (id, index) in interface
+            .interfaces
+            .iter()
+            .flat_map(|id| indices(id).into_iter().map(move |index| (id, index)))
+        {
+            let why = match known(&mut assigned.links, facts, index) {
+                Some(settings) if settings.master.is_none() && settings.name != name => {
+                    join(settings, &master, interface.table.unwrap_or(MAIN))
+                }
+                _ => Some("it is a member of another"),
+            };
+            let line = |why| format!("network.{section}.{name}.interfaces: {id}: {why}");
+            assigned.problems.extend(why.map(line));
+        }
+    }
+}
+
+fn names_any(network: &Network) -> bool {
+    all_of(network).next().is_some()
+}
+
+/// All entries that are made, what others are made on first.
+fn made_of(network: &Network) -> impl Iterator<Item = (Kind, &'static str, &str, &Interface)> {
+    let sections = [
+        (Kind::Bond, "bonds", &network.bonds),
+        (Kind::Bridge, "bridges", &network.bridges),
+        (Kind::Vlan, "vlans", &network.vlans),
+        (Kind::Vrf, "vrfs", &network.vrfs),
+    ];
+    let each = |(kind, section, map)| {
+        let map: &BTreeMap<String, Interface> = map;
+        map.iter().map(move |(name, interface)| (kind, section, name.as_str(), interface))
+    };
+    sections.into_iter().flat_map(each)
+}
+
+fn all_of(network: &Network) -> impl Iterator<Item = (&'static str, &str, &Interface)> {
+    let wired = network
+        .ethernets
+        .iter()
+        .map(|(id, interface)| ("ethernets", id.as_str(), interface));
+    wired.chain(made_of(network).map(|(_, section, name, interface)| (section, name, interface)))
+}
+
+/// The settings of an interface; one that no entry means is switched on and nothing else.
+fn known<'a>(links: &'a mut Vec<Settings>, facts: &Facts, index: u32) -> Option<&'a mut Settings> {
+    if links.iter().all(|settings| settings.index != index) {
+        links.push(Settings {
+            dhcp4: false,
+            accept_ra: false,
+            optional: true,
+            ..by_default(facts.link(index)?)
+        });
+    }
+    links.iter_mut().find(|settings| settings.index == index)
+}
+
+/// Makes an interface a member; what it may not keep then is said.
+fn join(settings: &mut Settings, master: &Master, table: u32) -> Option<&'static str> {
+    settings.master = Some(master.clone());
+    if master.kind.leaves_addresses() {
+        settings.table = table;
+        return None;
+    }
+    let had = settings.dhcp4 || !settings.addresses.is_empty() || !settings.routes.is_empty();
+    (settings.dhcp4, settings.accept_ra) = (false, false);
+    settings.addresses.clear();
+    settings.routes.clear();
+    had.then_some("a member has no addresses and routes of its own; leaving them out")
+}
+
+/// A rule of the owner's; without addresses it is one for each family.
+fn rules(policy: &skerry_config::Policy, priority: u32) -> Option<Vec<Rule>> {
+    let network = |text: &Option<String>| match text {
+        Some(text) => text.parse::<Cidr>().map(|cidr| Some(cidr.network())),
+        None => Ok(None),
+    };
+    let (from, to) = (network(&policy.from).ok()?, network(&policy.to).ok()?);
+    let rule = |six| Rule {
+        priority: policy.priority.unwrap_or(priority),
+        six,
+        from,
+        to,
+        mark: policy.mark,
+        table: policy.table.unwrap_or(MAIN),
+    };
+    match (from.map(|c| c.ip.is_ipv6()), to.map(|c| c.ip.is_ipv6())) {
+        (Some(from), Some(to)) if from != to => None,
+        (Some(six), _) | (None, Some(six)) => Some(vec![rule(six)]),
+        (None, None) => policy.mark.map(|_| vec![rule(false), rule(true)]),
+    }
 }
 
 fn is_wired_hardware(link: &Link) -> bool {
@@ -110,13 +304,16 @@ fn by_default(link: &Link) -> Settings {
         index: link.index,
         name: link.name.clone(),
         dhcp4: true,
+        overrides: Overrides::default(),
         accept_ra: true,
         addresses: Vec::new(),
         routes: Vec::new(),
+        table: MAIN,
         dns: Vec::new(),
         search: Vec::new(),
         mtu: None,
         mac: None,
+        master: None,
         optional: false,
     }
 }
@@ -171,14 +368,15 @@ pub fn like(pattern: &str, text: &str) -> bool {
 }
 
 /// An entry's values as they apply to a link. The config room has validated them; what is wrong all the same is left out and named.
-fn settings(id: &str, interface: &Interface, link: &Link, problems: &mut Vec<String>) -> Settings {
+fn settings(section: &str, id: &str, interface: &Interface, link: &Link, problems: &mut Vec<String>) -> Settings {
     let mut wrong = |key: &str, value: &str| {
         problems.push(format!(
-            "network.ethernets.{id}.{key}: leaving out {value:?}: not an address of that form"
+            "network.{section}.{id}.{key}: leaving out {value:?}: not an address of that form"
         ));
     };
     let mut settings = by_default(link);
     settings.dhcp4 = interface.dhcp4;
+    settings.overrides.clone_from(&interface.dhcp4_overrides);
     settings.accept_ra = interface.accept_ra.unwrap_or(true);
     settings.optional = interface.optional;
     settings.mtu = interface.mtu;
@@ -209,6 +407,8 @@ fn settings(id: &str, interface: &Interface, link: &Link, problems: &mut Vec<Str
                 via: Some(ip),
                 metric: 0,
                 on_link: false,
+                table: None,
+                source: None,
             }),
             Err(_) => wrong(key, text),
         }
@@ -231,7 +431,11 @@ fn static_route(route: &skerry_config::Route) -> Option<StaticRoute> {
         "default" => Cidr::everything(via?),
         text => text.parse::<Cidr>().ok()?.network(),
     };
-    if via.is_some_and(|via| via.is_ipv4() != to.ip.is_ipv4()) {
+    let source = match &route.from {
+        Some(text) => Some(text.parse::<IpAddr>().ok()?),
+        None => None,
+    };
+    if via.into_iter().chain(source).any(|ip| ip.is_ipv4() != to.ip.is_ipv4()) {
         return None;
     }
     Some(StaticRoute {
@@ -239,6 +443,8 @@ fn static_route(route: &skerry_config::Route) -> Option<StaticRoute> {
         via,
         metric: route.metric.unwrap_or(0),
         on_link: route.on_link,
+        table: route.table,
+        source,
     })
 }
 
@@ -274,7 +480,7 @@ mod tests {
             link(7, "docker0", false),
             wlan,
         ];
-        Facts { links, routes: Vec::new() }
+        Facts { links, ..Facts::default() }
     }
 
     fn names(yaml: &str) -> (Vec<String>, Vec<String>) {

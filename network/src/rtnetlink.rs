@@ -1,16 +1,18 @@
-//! The three kinds of netlink messages we speak: of links, addresses, routes.
+//! The four kinds of netlink messages we speak: of links, addresses, routes, rules.
 //!
-//! The library has one type for all kinds; with it, the readers of all of them (queues, rules, neighbours …) would be in the program.
+//! The library has one type for all kinds; with it, the readers of all of them (queues, neighbours …) would be in the program.
 
 use netlink_packet_core::{DecodeError, Emitable, NetlinkDeserializable, NetlinkHeader, NetlinkPayload, NetlinkSerializable, Parseable};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::rule::RuleMessage;
 
 /// The kernel's numbers (rtnetlink(7)): of the first of a kind, and what is added to it.
 const LINK: u16 = 16;
 const ADDRESS: u16 = 20;
 const ROUTE: u16 = 24;
+const RULE: u16 = 32;
 const SET_LINK: u16 = 19;
 
 /// What is to be done with a thing, or was.
@@ -35,6 +37,8 @@ pub enum Message {
     Address(Verb, AddressMessage),
     /// Of a route.
     Route(Verb, RouteMessage),
+    /// Of a rule of policy routing.
+    Rule(Verb, RuleMessage),
 }
 
 impl Message {
@@ -43,6 +47,7 @@ impl Message {
             Self::Link(_, body) => body,
             Self::Address(_, body) => body,
             Self::Route(_, body) => body,
+            Self::Rule(_, body) => body,
         }
     }
 }
@@ -54,6 +59,7 @@ impl NetlinkSerializable for Message {
             Self::Link(verb, _) => (LINK, verb),
             Self::Address(verb, _) => (ADDRESS, verb),
             Self::Route(verb, _) => (ROUTE, verb),
+            Self::Rule(verb, _) => (RULE, verb),
         };
         first
             + match verb {
@@ -77,6 +83,7 @@ impl NetlinkDeserializable for Message {
             LINK => LinkMessage::parse(payload).map(|body| Self::Link(Verb::New, body)),
             ADDRESS => AddressMessage::parse(payload).map(|body| Self::Address(Verb::New, body)),
             ROUTE => RouteMessage::parse(payload).map(|body| Self::Route(Verb::New, body)),
+            RULE => RuleMessage::parse(payload).map(|body| Self::Rule(Verb::New, body)),
             other => Err(format!("a message of kind {other}, which was not asked for").into()),
         }
     }

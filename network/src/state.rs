@@ -3,16 +3,21 @@
 use crate::address::Cidr;
 use crate::facts::{Facts, Owner, Route};
 use crate::names::link_dns;
+use crate::ready;
 use crate::request::Assigned;
 use crate::wanted::Leases;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// One interface of ours, as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Interface {
-    /// Its name.
+    /// Its name; the id, where the interface is not there.
     pub name: String,
+    /// `device`, `bond`, `bridge`, `vlan`, `vrf`, or `missing`.
+    pub kind: String,
     /// Its hardware address.
     pub mac: String,
     /// It has a carrier.
@@ -25,6 +30,16 @@ pub struct Interface {
     pub dns: Vec<String>,
     /// Its time servers.
     pub ntp: Vec<String>,
+    /// Largest packet, in bytes.
+    pub mtu: u32,
+    /// What it is a member of.
+    pub master: Option<String>,
+    /// Who gave the lease.
+    pub dhcp_server: Option<String>,
+    /// What is still waited for, in words.
+    pub waits: Option<String>,
+    /// The boot does not wait for it.
+    pub optional: bool,
 }
 
 /// One address.
@@ -36,17 +51,29 @@ pub struct Address {
     pub origin: String,
 }
 
-/// Writes down how our interfaces are.
-pub fn state(facts: &Facts, assigned: &Assigned, leases: &Leases) -> Vec<Interface> {
+/// Writes down how our interfaces are. `elapsed` counts from netd's start.
+pub fn state(facts: &Facts, assigned: &Assigned, leases: &Leases, elapsed: Duration) -> Vec<Interface> {
     let ours = assigned
         .links
         .iter()
         .filter_map(|settings| Some((settings, facts.link(settings.index)?)));
+    let missing = assigned.missing.iter().map(|id| Interface {
+        name: id.clone(),
+        kind: "missing".to_owned(),
+        waits: Some(ready::missing(id)),
+        ..Interface::default()
+    });
     ours.map(|(settings, link)| {
         let lease = leases.get(&link.index);
         let addresses = link.addresses.iter().filter(|a| a.global && a.usable);
         Interface {
             name: link.name.clone(),
+            kind: link.made.as_ref().map_or("device", |made| made.kind.word()).to_owned(),
+            mtu: link.mtu,
+            master: link.master.and_then(|index| facts.link(index)).map(|master| master.name.clone()),
+            dhcp_server: lease.and_then(|lease| lease.server).map(|ip| ip.to_string()),
+            waits: ready::link(facts, settings, elapsed),
+            optional: settings.optional,
             mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
             up: link.carrier,
             addresses: addresses
@@ -55,13 +82,14 @@ pub fn state(facts: &Facts, assigned: &Assigned, leases: &Leases) -> Vec<Interfa
                     origin: origin(a.owner).to_owned(),
                 })
                 .collect(),
-            gateway: gateway(facts, link.index).map(|ip| ip.to_string()),
+            gateway: gateway(facts, link.index, settings.table).map(|ip| ip.to_string()),
             dns: link_dns(settings, lease).iter().map(ToString::to_string).collect(),
             ntp: lease
                 .map(|lease| lease.ntp.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
         }
     })
+    .chain(missing)
     .collect()
 }
 
@@ -74,11 +102,11 @@ const fn origin(owner: Owner) -> &'static str {
     }
 }
 
-fn gateway(facts: &Facts, index: u32) -> Option<IpAddr> {
+fn gateway(facts: &Facts, index: u32, table: u32) -> Option<IpAddr> {
     let defaults = facts
         .routes
         .iter()
-        .filter(|route: &&Route| route.link == index && route.to.prefix == 0);
+        .filter(|route: &&Route| route.link == index && route.to.prefix == 0 && route.table == table);
     defaults
         .filter_map(|route| Some((route.to.ip.is_ipv6(), route.metric, route.via?)))
         .min()
@@ -106,6 +134,7 @@ mod tests {
             ethernet: true,
             hardware: true,
             carrier: true,
+            mtu: 1500,
             addresses: vec![
                 address("10.0.2.15/24", Owner::Dhcp, true),
                 address("fec0::5054:ff:fe12:3456/64", Owner::Router, true),
@@ -120,17 +149,24 @@ mod tests {
                 via: Some(via),
                 link: 2,
                 metric,
+                table: facts::MAIN,
+                source: None,
                 owner: Owner::Dhcp,
             }
         };
         let facts = Facts {
             links: vec![eth0],
             routes: vec![route("fe80::2", 1), route("10.0.2.9", 2000), route("10.0.2.2", 1026)],
+            ..Facts::default()
         };
-        let state = state(&facts, &assign(&Request::default(), &facts), &Leases::new());
+        let assigned = Assigned {
+            missing: vec!["lan".into()],
+            ..assign(&Request::default(), &facts)
+        };
+        let state = state(&facts, &assigned, &Leases::new(), Duration::ZERO);
         assert_eq!(
             serde_json::to_string(&state).unwrap(),
-            r#"[{"name":"eth0","mac":"52:54:00:12:34:56","up":true,"addresses":[{"address":"10.0.2.15/24","origin":"dhcp4"},{"address":"fec0::5054:ff:fe12:3456/64","origin":"ra"}],"gateway":"10.0.2.2","dns":[],"ntp":[]}]"#
+            r#"[{"name":"eth0","kind":"device","mac":"52:54:00:12:34:56","up":true,"addresses":[{"address":"10.0.2.15/24","origin":"dhcp4"},{"address":"fec0::5054:ff:fe12:3456/64","origin":"ra"}],"gateway":"10.0.2.2","dns":[],"ntp":[],"mtu":1500,"master":null,"dhcp_server":null,"waits":null,"optional":false},{"name":"lan","kind":"missing","mac":"","up":false,"addresses":[],"gateway":null,"dns":[],"ntp":[],"mtu":0,"master":null,"dhcp_server":null,"waits":"waiting for interface lan of the config to appear","optional":false}]"#
         );
     }
 }

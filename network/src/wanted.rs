@@ -1,10 +1,12 @@
 //! What should be: the owner's settings and the leases in force, interface by interface.
 
 use crate::address::{Cidr, Mac};
+use crate::device::{Device, Kind};
 use crate::dhcp::lease::Lease;
-use crate::facts::{Facts, Owner, Route};
+use crate::facts::{Facts, Owner, Route, Rule};
 use crate::request::{Assigned, Settings};
-use std::collections::BTreeMap;
+use skerry_config::Overrides;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The metric of routes that DHCP brought; the interface's number is added, so that two defaults do not collide. Higher than what an
@@ -17,8 +19,14 @@ pub type Leases = BTreeMap<u32, Lease>;
 /// What every interface of ours should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
+    /// The interfaces to make.
+    pub devices: Vec<Device>,
+    /// Names of all that are to be made, now or later: others of ours are to go.
+    pub names: BTreeSet<String>,
     /// The interfaces, loopback included.
     pub links: Vec<WantedLink>,
+    /// The rules of policy routing.
+    pub rules: Vec<Rule>,
 }
 
 /// What one interface should be. It should be up in any case.
@@ -34,6 +42,8 @@ pub struct WantedLink {
     pub mtu: Option<u32>,
     /// `accept_ra`; none = as it is.
     pub accept_ra: Option<u8>,
+    /// What it is a member of: number and name, and whether it must be off to become one.
+    pub master: Option<(u32, String, bool)>,
     /// Our addresses.
     pub addresses: Vec<(Cidr, Owner)>,
     /// Our routes; the flag says that the gateway is on the link though no address says so.
@@ -49,7 +59,10 @@ pub fn wanted(facts: &Facts, assigned: &Assigned, leases: &Leases) -> Wanted {
     });
     let ours = assigned.links.iter().map(|settings| one(settings, leases.get(&settings.index)));
     Wanted {
+        devices: assigned.devices.clone(),
+        names: assigned.names.clone(),
         links: loopback.chain(ours).collect(),
+        rules: assigned.rules.clone(),
     }
 }
 
@@ -69,6 +82,8 @@ fn one(settings: &Settings, lease: Option<&Lease>) -> WantedLink {
             via: route.via,
             link: settings.index,
             metric: kernel_metric(route.to, route.metric),
+            table: route.table.unwrap_or(settings.table),
+            source: route.source,
             owner: Owner::Static,
         };
         push(&mut routes, wanted, route.on_link);
@@ -79,7 +94,9 @@ fn one(settings: &Settings, lease: Option<&Lease>) -> WantedLink {
             to: to.network(),
             via,
             link: settings.index,
-            metric: DHCP_METRIC + settings.index,
+            metric: settings.overrides.route_metric.unwrap_or(DHCP_METRIC + settings.index),
+            table: settings.table,
+            source: None,
             owner: Owner::Dhcp,
         };
         push(&mut routes, wanted, via.is_some_and(|via| !near(via)));
@@ -91,14 +108,40 @@ fn one(settings: &Settings, lease: Option<&Lease>) -> WantedLink {
         mtu: settings.mtu.or_else(|| lease.and_then(|lease| lease.mtu).map(u32::from)),
         // 2 = also on a router, and every Kubernetes node forwards.
         accept_ra: Some(if settings.accept_ra { 2 } else { 0 }),
+        master: settings
+            .master
+            .as_ref()
+            .and_then(|master| Some((master.index?, master.name.clone(), master.kind == Kind::Bond))),
         addresses,
         routes,
     }
 }
 
-/// Adds a route unless the same one is there: the kernel knows a route by target, metric and interface.
+/// A lease without what the owner does not want of it.
+pub fn limited(mut lease: Lease, overrides: &Overrides) -> Lease {
+    let no = |wish: Option<bool>| wish == Some(false);
+    if no(overrides.use_dns) {
+        lease.dns.clear();
+        lease.search.clear();
+    }
+    if no(overrides.use_ntp) {
+        lease.ntp.clear();
+    }
+    if no(overrides.use_mtu) {
+        lease.mtu = None;
+    }
+    if no(overrides.use_routes) {
+        lease.routes.clear();
+    }
+    lease
+}
+
+/// Adds a route unless the same one is there: the kernel knows a route by table, target, metric and interface.
 fn push(routes: &mut Vec<(Route, bool)>, route: Route, on_link: bool) {
-    if routes.iter().all(|(known, _)| (known.to, known.metric) != (route.to, route.metric)) {
+    if routes
+        .iter()
+        .all(|(known, _)| (known.table, known.to, known.metric) != (route.table, route.to, route.metric))
+    {
         routes.push((route, on_link));
     }
 }

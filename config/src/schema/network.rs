@@ -12,14 +12,17 @@ pub(crate) const NETWORK: &[Key] = &[
         .on(&[Network], "set up by netd")
         .checked(Check::Element(check::ethernet)),
     key("bonds", "bonds", &[], Named(INTERFACE))
-        .on(&[], "checked and kept")
-        .not_yet("bonds are not set up"),
+        .on(&[Network], "made by netd")
+        .checked(Check::Element(check::bond)),
     key("bridges", "bridges", &[], Named(INTERFACE))
-        .on(&[], "checked and kept")
-        .not_yet("bridges are not set up"),
+        .on(&[Network], "made by netd")
+        .checked(Check::Element(check::made)),
     key("vlans", "vlans", &[], Named(INTERFACE))
-        .on(&[], "checked and kept")
-        .not_yet("VLANs are not set up"),
+        .on(&[Network], "made by netd")
+        .checked(Check::Element(check::vlan)),
+    key("vrfs", "vrfs", &[], Named(INTERFACE))
+        .on(&[Network], "made by netd")
+        .checked(Check::Element(check::vrf)),
     key("wifis", "wifis", &[], Named(INTERFACE))
         .on(&[], "checked and kept")
         .not_yet("Wi-Fi is not set up"),
@@ -28,6 +31,7 @@ pub(crate) const NETWORK: &[Key] = &[
 pub(crate) const INTERFACE: &[Key] = &[
     key("match", "match", &[], Section(MATCH)).on(&[Network], "chooses the device"),
     key("dhcp4", "dhcp4", &[], Bool).on(&[Network], "asks for an IPv4 address"),
+    key("dhcp4-overrides", "dhcp4Overrides", &["dhcp4_overrides"], Section(OVERRIDES)),
     key("dhcp6", "dhcp6", &[], Bool)
         .on(&[], "kept")
         .not_yet("no address is asked for by DHCPv6; router advertisements give one"),
@@ -45,6 +49,9 @@ pub(crate) const INTERFACE: &[Key] = &[
     key("routes", "routes", &[], Sections(ROUTE))
         .on(&[Network], "added to the routing table")
         .checked(Check::Element(check::route)),
+    key("routing-policy", "routingPolicy", &["routing_policy"], Sections(POLICY))
+        .on(&[Network], "added to the rules of policy routing")
+        .checked(Check::Element(check::policy)),
     key("mtu", "mtu", &[], Number)
         .on(&[Network], "set on the interface")
         .checked(Check::Number(check::mtu)),
@@ -52,10 +59,17 @@ pub(crate) const INTERFACE: &[Key] = &[
         .on(&[Network], "set on the interface")
         .checked(Check::Text(check::mac)),
     key("optional", "optional", &[], Bool).on(&[Network], "whether the boot waits for the interface"),
-    key("interfaces", "interfaces", &[], Texts),
-    key("id", "id", &[], Number).checked(Check::Number(check::vlan)),
-    key("link", "link", &[], Text),
-    key("parameters", "parameters", &[], TextMap),
+    key("interfaces", "interfaces", &[], Texts).on(&[Network], "made members"),
+    key("id", "id", &[], Number)
+        .on(&[Network], "the VLAN's tag")
+        .checked(Check::Number(check::vlan_id)),
+    key("link", "link", &[], Text).on(&[Network], "the VLAN's base"),
+    key("table", "table", &[], Number)
+        .on(&[Network], "the VRF's routing table")
+        .checked(Check::Number(check::table)),
+    key("parameters", "parameters", &[], TextMap)
+        .on(&[Network], "set on the bond or bridge")
+        .checked(Check::Pair(check::parameter)),
     key("access-points", "accessPoints", &["access_points"], Named(ACCESS_POINT)),
 ];
 
@@ -80,6 +94,24 @@ const ROUTE: &[Key] = &[
     key("via", "via", &[], Text).checked(Check::Text(check::ip)),
     key("metric", "metric", &[], Number),
     key("on-link", "onLink", &["on_link"], Bool),
+    key("table", "table", &[], Number).checked(Check::Number(check::table)),
+    key("from", "from", &[], Text).checked(Check::Text(check::ip)),
+];
+
+const POLICY: &[Key] = &[
+    key("from", "from", &[], Text).checked(Check::Text(check::network_of)),
+    key("to", "to", &[], Text).checked(Check::Text(check::network_of)),
+    key("table", "table", &[], Number).checked(Check::Number(check::table)),
+    key("priority", "priority", &[], Number).checked(Check::Number(check::priority)),
+    key("mark", "mark", &[], Number),
+];
+
+const OVERRIDES: &[Key] = &[
+    key("use-dns", "useDns", &["use_dns"], Bool).on(&[Network], "whether DHCP's name servers count"),
+    key("use-ntp", "useNtp", &["use_ntp"], Bool).on(&[Network], "whether DHCP's time servers count"),
+    key("use-mtu", "useMtu", &["use_mtu"], Bool).on(&[Network], "whether DHCP's MTU counts"),
+    key("use-routes", "useRoutes", &["use_routes"], Bool).on(&[Network], "whether DHCP's routes count"),
+    key("route-metric", "routeMetric", &["route_metric"], Number).on(&[Network], "the metric of DHCP's routes"),
 ];
 
 const ACCESS_POINT: &[Key] = &[key("password", "password", &[], Text).secret(), key("hidden", "hidden", &[], Bool)];
@@ -89,7 +121,6 @@ pub(crate) const NOT_YET: &[&str] = &[
     "renderer",
     "tunnels",
     "modems",
-    "vrfs",
     "dummy-devices",
     "virtual-ethernets",
     "nm-devices",
@@ -98,7 +129,6 @@ pub(crate) const NOT_YET: &[&str] = &[
     "wakeonlan",
     "emit-lldp",
     "dhcp-identifier",
-    "dhcp4-overrides",
     "dhcp6-overrides",
     "ipv6-privacy",
     "ipv6-mtu",
@@ -108,13 +138,10 @@ pub(crate) const NOT_YET: &[&str] = &[
     "critical",
     "optional-addresses",
     "activation-mode",
-    "routing-policy",
     "neigh-suppress",
     "auth",
     "ignore-carrier",
     "regulatory-domain",
-    "table",
-    "from",
     "scope",
     "type",
     "advertised-mss",

@@ -2,6 +2,8 @@
 
 use crate::authorized;
 use crate::facts::{Facts, GUEST_PORT};
+use crate::metadata;
+use sha2::Digest;
 use skerry_config::types::Config;
 use skerry_control::unit::{Kind, Ready, Scope, Unit};
 use std::time::Duration;
@@ -20,6 +22,18 @@ pub fn units(config: &Config, facts: &Facts, distribution: &skerry_distribution:
     let mut units = settings(config);
     units.extend(services(config));
     units.extend(facts.guest_port.then(guest_agent));
+    if !facts.metadata.is_empty() {
+        units
+            .iter_mut()
+            .filter(|u| u.name == "netd")
+            .for_each(|netd| again_with(netd, config));
+        units.extend(cloud(facts));
+    }
+    if facts.metadata == metadata::PENDING {
+        // Its role, its commands and its name may still come: nothing of that is begun. Who has a key can log in.
+        units.extend(facts.consoles.iter().map(|tty| getty(tty)));
+        return units;
+    }
     if facts.mode == INSTALL {
         units.extend(installation(config, facts));
         units.extend(owners_last_words(config));
@@ -27,10 +41,40 @@ pub fn units(config: &Config, facts: &Facts, distribution: &skerry_distribution:
         return units;
     }
     units.extend(facts.consoles.iter().map(|tty| getty(tty)));
-    units.extend(owners_last_words(config));
+    let mut last = owners_last_words(config);
+    if facts.metadata == metadata::OVER {
+        let first = last.iter_mut().filter(|u| u.name == "apply-runtime");
+        first.for_each(|u| u.after.push("apply-metadata".to_owned()));
+    }
+    units.extend(last);
     units.extend(distribution.units.iter().cloned());
     units.extend(reports(facts, distribution.ready.as_deref()));
     units
+}
+
+/// A cloud's metadata, and the settings once more when it is known.
+fn cloud(facts: &Facts) -> Vec<Unit> {
+    let ask = Unit {
+        kind: Kind::OneShot { retry: true, every: None },
+        // Twice its own limit: what it asks ends by itself.
+        deadline: Some(metadata::LIMIT * 2),
+        ..helper("metadata", "Metadata of the cloud", &["metadata"]).after(&["netd"])
+    };
+    let again = Unit {
+        deadline: Some(Duration::from_secs(120)),
+        ..helper("apply-metadata", "Settings, with metadata", &["apply", "boot"]).after(&["metadata"])
+    };
+    let mut units = vec![ask];
+    units.extend((facts.metadata == metadata::OVER).then_some(again));
+    units
+}
+
+/// User data may bring another `network:`. PID 1 restarts what has changed, and netd leaves what it finds right.
+fn again_with(netd: &mut Unit, config: &Config) {
+    let text = serde_json::to_string(&config.network).unwrap_or_default();
+    let digest = sha2::Sha256::digest(text.as_bytes());
+    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    netd.env.push(("SKERRY_NETWORK".to_owned(), short));
 }
 
 /// Instead of Kubernetes: the installation that the configuration asks for, or the questions, where a login would be.
@@ -325,6 +369,35 @@ mod tests {
             ..facts(INSTALL)
         };
         assert!(named(&units(&full(), &without_console, &distribution()), "install"));
+    }
+
+    /// Before the metadata is known nothing of the owner's role is begun; after it, the settings are made once more before the rest.
+    #[test]
+    fn a_cloud_is_asked_before_anything_that_depends_on_it() {
+        let at = |stands: &str| Facts {
+            metadata: stands.into(),
+            ..facts("disk")
+        };
+        let pending = units(&full(), &at(metadata::PENDING), &distribution());
+        check("cloud-pending", &pending);
+        let over = units(&full(), &at(metadata::OVER), &distribution());
+        check("cloud", &over);
+        let find = |units: &[Unit], name: &str| units.iter().find(|u| u.name == name).cloned();
+        for name in ["kubelet", "apply-runtime", "run-cmd", "confirm", "kube-ready"] {
+            assert!(find(&pending, name).is_none() && find(&over, name).is_some(), "{name}");
+        }
+        for name in ["sshd", "netd", "getty-ttys0", "metadata"] {
+            assert_eq!(find(&pending, name), find(&over, name), "{name} is not started twice");
+        }
+        assert!(find(&over, "apply-runtime").unwrap().after.contains(&"apply-metadata".to_owned()));
+        let other = Config {
+            network: Some(skerry_config::Network::default()),
+            ..full()
+        };
+        assert_ne!(
+            find(&units(&other, &at(metadata::OVER), &distribution()), "netd"),
+            find(&over, "netd")
+        );
     }
 
     /// Only where the host listens.

@@ -30,6 +30,8 @@ pub struct Facts {
     pub consoles: Vec<String>,
     /// Whether the host of this virtual machine offers a port for a guest agent.
     pub guest_port: bool,
+    /// Where this boot stands with a cloud's metadata: empty, `pending` or `over`.
+    pub metadata: String,
     /// Whether somebody could log in with the last good configuration.
     pub last_good_login: bool,
     /// What is wrong with the configuration, counted.

@@ -143,7 +143,9 @@ fn is_trusted(root: &Root, esp: Option<&Folder>) -> bool {
         ..Outside::default()
     };
     let folders = Label::ALL.map(|label| held(root, label, &outside));
-    load(&gather(root, &nobody, &outside, folders).0).config.skerry.trust_media
+    let skerry = load(&gather(root, &nobody, &outside, folders).0).config.skerry;
+    // k3OS's `data_sources: [cdrom]` asks for it in so many words.
+    skerry.trust_media || skerry_config::cloud::names_volume(&skerry.data_sources)
 }
 
 /// What counts of a label: what was read now, or the copy of an earlier boot.

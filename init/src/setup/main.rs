@@ -21,6 +21,7 @@ mod local_start;
 mod looked;
 mod media;
 mod medium;
+mod metadata;
 mod mode;
 mod network_state;
 mod plan;
@@ -58,6 +59,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "apply" => apply::run(rest),
         "command" => command::run(rest),
         "keys" => keys::run(),
+        "metadata" => metadata::run(),
         "clock" => clock::run(rest),
         "coldplug" => coldplug::run(),
         "local-start" => local_start::run(),

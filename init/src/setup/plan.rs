@@ -4,7 +4,7 @@ use crate::facts::{self, Facts};
 use crate::root::Root;
 use crate::said::said;
 use crate::store::{self, LAST_GOOD, Stored, THIS_BOOT};
-use crate::{boot, looked};
+use crate::{boot, looked, metadata};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use skerry_config::types::Config;
@@ -61,10 +61,16 @@ pub fn perform(root: &Root, forced: bool) -> Result<String> {
     if let Choice::LastGood(why) = &choice {
         problems.insert(0, quarantined(&current.refused, why));
     }
+    let wanted = metadata::wanted(root, &loaded.config, &sources);
+    let stands = metadata::stands(root, &looked.facts.mode, &wanted);
+    if stands == metadata::PENDING {
+        leave_one(root, metadata::WANTED, &serde_json::to_string(&wanted)?, 0o600)?;
+    }
     let facts = Facts {
         plan: plan.to_owned(),
         last_good_login,
-        hostname: hostname(&loaded.config, &looked.facts),
+        hostname: hostname(&loaded.config, &looked.facts, metadata::weak_hostname(root)),
+        metadata: stands.to_owned(),
         ..looked.facts
     };
     let facts = Facts {
@@ -113,8 +119,8 @@ fn choose(current: &Loaded, last_good: Option<&Loaded>) -> Choice {
     }
 }
 
-fn hostname(config: &Config, facts: &Facts) -> String {
-    let asked = config.hostname.clone().filter(|h| !h.is_empty());
+fn hostname(config: &Config, facts: &Facts, by_cloud: Option<String>) -> String {
+    let asked = config.hostname.clone().filter(|h| !h.is_empty()).or(by_cloud);
     // A machine whose interface was replaced keeps the name that it has.
     let kept = Some(facts.node_name.clone()).filter(|n| !n.is_empty());
     asked.or(kept).unwrap_or_else(|| facts::default_hostname(facts.mac.as_deref()))
