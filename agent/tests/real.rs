@@ -106,6 +106,33 @@ impl Machine {
         std::fs::read_to_string(self.places.kubelet_conf()).unwrap()
     }
 
+    /// The program itself, once it is ready: it holds less than 20 MiB of its own, and ends when it is told to.
+    async fn is_small(&self) {
+        let mut agent = std::process::Command::new(env!("CARGO_BIN_EXE_agent"))
+            .arg("--root")
+            .arg(self.places.at("/"))
+            .args(["--local-api", &self.places.local_api.to_string(), "run"])
+            .env("NOTIFY_SOCKET", self.places.at("/notify.sock"))
+            .spawn()
+            .unwrap();
+        until("the agent is ready", async || {
+            self.said().iter().any(|l| l == "READY=1").then_some(())
+        })
+        .await;
+        // Long enough for each watch and check to have begun.
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
+        let kib = |key: &str| -> u64 {
+            let line = status.lines().find(|l| l.starts_with(key)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        eprintln!("{}: {} KiB resident, {} of its own", self.name, kib("VmRSS:"), kib("RssAnon:"));
+        assert!(kib("RssAnon:") < 20 << 10);
+        let pid = rustix::process::Pid::from_child(&agent);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(agent.wait().unwrap().success());
+    }
+
     fn runs(&self, role: &str) {
         let agent = json!({ "role": role, "node_name": self.name, "pods": "10.42.0.0/16", "backend": "none" });
         std::fs::write(self.places.agent(), agent.to_string()).unwrap();
@@ -130,14 +157,19 @@ fn node(name: &str) -> Node {
 
 /// A certificate of this node with the given dates, signed by the cluster's authority.
 fn issue(ca: &str, ca_key: &str, identity: &Identity, name: &str, (from, to): (i64, i64)) -> String {
-    use rcgen::{CertificateSigningRequestParams, Issuer, KeyPair};
-    let key = KeyPair::try_from(skerry_agent::issue::pkcs8(ca_key).unwrap().as_slice()).unwrap();
-    let issuer = Issuer::from_ca_cert_pem(ca, key).unwrap();
-    let mut request = CertificateSigningRequestParams::from_pem(&identity.request(name).unwrap()).unwrap();
-    request.params.not_before = skerry_agent::issue::date(from);
-    request.params.not_after = skerry_agent::issue::date(to);
-    request.params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    request.signed_by(&issuer).unwrap().pem()
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+    let issuer = skerry_agent::issue::issuer(ca, ca_key).unwrap();
+    let mut wanted = CertificateParams::default();
+    wanted.distinguished_name = DistinguishedName::new();
+    wanted.distinguished_name.push(DnType::OrganizationName, "system:nodes");
+    wanted.distinguished_name.push(DnType::CommonName, format!("system:node:{name}"));
+    wanted.not_before = skerry_agent::issue::date(from);
+    wanted.not_after = skerry_agent::issue::date(to);
+    wanted.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    wanted
+        .signed_by(&KeyPair::from_pem(&identity.pem()).unwrap(), &issuer)
+        .unwrap()
+        .pem()
 }
 
 #[allow(clippy::too_many_lines, reason = "one story, told in order")]
@@ -304,5 +336,17 @@ async fn a_cluster_is_joined() {
     late.told("late", &made.server_url, &made.token);
     let line = late.says("the token").await;
     assert!(line.contains("skerry token create"));
+
+    // As programs of their own.
+    w2.runs("worker");
+    w2.is_small().await;
+    let mut second = Machine::new(&dir, "second");
+    for path in ["etc", "var"] {
+        let _ = std::fs::remove_dir_all(second.places.at(path));
+        std::os::unix::fs::symlink(dir.join(path), second.places.at(path)).unwrap();
+    }
+    second.places.local_api = server.places.local_api;
+    second.runs("server");
+    second.is_small().await;
     let _ = std::fs::remove_dir_all(&dir);
 }
