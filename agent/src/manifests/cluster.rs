@@ -69,29 +69,28 @@ impl Cluster {
         }
     }
 
-    /// Removes an object, if it is still the one that was made for that file.
-    pub async fn remove(&mut self, owned: &Owned) -> Result<()> {
+    /// Removes an object, if it is still the one that was made for that file. Whether it was.
+    pub async fn remove(&mut self, owned: &Owned) -> Result<bool> {
         let api = match self.api(&owned.id).await {
             Ok(api) => api,
             // With its kind, all objects of it were removed.
-            Err(why) if why.downcast_ref::<NoSuchKind>().is_some() => return Ok(()),
+            Err(why) if why.downcast_ref::<NoSuchKind>().is_some() => return Ok(false),
             Err(why) => return Err(why),
         };
         let Some(is) = patient(api.get_opt(&owned.id.name)).await.map_err(plain)? else {
-            return Ok(());
+            return Ok(false);
         };
         let mark = is.metadata.annotations.as_ref().and_then(|a| a.get(ANNOTATION));
         if mark != Some(&owned.file) {
-            tracing::info!(object = %owned.id, "no file asks for it any more, but it is not ours by now: it stays");
-            return Ok(());
+            return Ok(false);
         }
         let how = DeleteParams::background().preconditions(Preconditions {
             uid: is.metadata.uid.clone(),
             resource_version: None,
         });
         match patient(api.delete(&owned.id.name, &how)).await {
-            Ok(_) => Ok(()),
-            Err(why) if is_not_found(&why) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(why) if is_not_found(&why) => Ok(false),
             Err(why) => Err(plain(why)),
         }
     }

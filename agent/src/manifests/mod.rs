@@ -169,7 +169,7 @@ impl Manifests {
         let now = Instant::now();
         let mut next = now + self.pace.again;
         for (path, object) in &plan.apply {
-            let digest = digest(object);
+            let digest = digest(path, object);
             if let Some((is, when)) = self.applied.get(&object.id) {
                 if *is == digest && now.duration_since(*when) < self.pace.again {
                     next = next.min(*when + self.pace.again);
@@ -192,7 +192,13 @@ impl Manifests {
             }
         }
         let failed = !plan.problems.is_empty();
-        if !plan.prune.is_empty() {
+        if plan.prune.is_empty() {
+            // Files were renamed; all of their objects carry the new name by now.
+            if !failed && *recorded != plan.after {
+                cluster.record(&plan.after).await?;
+                recorded.clone_from(&plan.after);
+            }
+        } else {
             let ripe = since + self.pace.still;
             if now < ripe {
                 next = next.min(ripe);
@@ -218,7 +224,8 @@ impl Manifests {
         let mut left = after.clone();
         for owned in plan::plan(&look.folders, recorded, &others).prune {
             match cluster.remove(&owned).await {
-                Ok(()) => tracing::info!(object = %owned.id, file = owned.file, "removed: no file asks for it any more"),
+                Ok(true) => tracing::info!(object = %owned.id, file = owned.file, "removed: no file asks for it any more"),
+                Ok(false) => tracing::info!(object = %owned.id, file = owned.file, "no longer ours, or gone already"),
                 Err(why) => {
                     problems.insert(owned.file.clone(), format!("removing {}: {why:#}", owned.id));
                     left.insert(owned);
@@ -266,8 +273,10 @@ impl Manifests {
     }
 }
 
-fn digest(object: &Object) -> u64 {
+/// The file counts, too: it is written on the object.
+fn digest(path: &str, object: &Object) -> u64 {
     let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
     object.body.to_string().hash(&mut hasher);
     hasher.finish()
 }
