@@ -40,6 +40,7 @@ pub struct Metadata {
     pub user_data: Option<Vec<u8>>,
 }
 
+#[allow(clippy::ref_option, reason = "the form that serde demands")]
 fn as_base64<S: serde::Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
     bytes.as_ref().map(|bytes| STANDARD.encode(bytes)).serialize(to)
 }
