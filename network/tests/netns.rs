@@ -578,7 +578,8 @@ fn a_vlan_on_a_bond_in_a_vrf() {
     for expected in [
         "lan@bond9",
         "vlan protocol 802.1Q id 5",
-        "mode active-backup miimon 100",
+        "mode active-backup",
+        "miimon 100",
         "10.79.0.5/24",
         "vrf table 7",
         "master blue",
