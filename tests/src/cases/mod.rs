@@ -13,6 +13,7 @@ mod install;
 mod iso;
 mod join;
 mod media;
+mod network;
 mod node;
 mod none;
 mod root;
@@ -312,13 +313,13 @@ pub const TABLE: &[Case] = &[
         "a stick configures an empty machine, stays in effect without it, and later ones are ignored unless trusted",
         media::stick,
     ),
-    unproven(
+    always(
         "seed",
         40,
         "a cloud-init seed configures an empty machine: user-data, meta-data and network-config",
         media::seed,
     ),
-    unproven(
+    torture(
         "per-machine",
         70,
         "one stick for many machines: the file of this one's address counts; of two sticks none does",
@@ -382,8 +383,20 @@ pub const TABLE: &[Case] = &[
         node::second_boot,
     ),
     unproven(
+        "network-devices",
+        60,
+        "bond, VLAN, bridge, VRF, tables and rules, as netplan says them",
+        network::devices,
+    ),
+    unproven(
+        "metadata",
+        60,
+        "a cloud's metadata at its real address configures an empty machine",
+        network::metadata,
+    ),
+    always(
         "join",
-        300,
+        200,
         "a worker joins by two lines; pods of both nodes reach each other; each starts without the other",
         join::join,
     ),
@@ -399,7 +412,7 @@ pub const TABLE: &[Case] = &[
         "three servers with etcd; the first is cut off, another loses its disk, and the API goes on",
         join::servers,
     ),
-    unproven(
+    torture(
         "address-changed",
         65,
         "the machine's address changed: Ready, and the certificate is right",
