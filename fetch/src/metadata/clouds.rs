@@ -63,16 +63,17 @@ const NOTHING: How<'static> = How {
     max: None,
 };
 
-/// docs.aws.amazon.com, "Use the Instance Metadata Service": a token first (IMDSv2); without one where the server knows none (IMDSv1).
+/// docs.aws.amazon.com, "Use the Instance Metadata Service": a token first (version 2); without one where the
+/// server knows none (version 1).
 fn aws(asker: &Asker) -> Result<Metadata, Error> {
     let lifetime = [("X-aws-ec2-metadata-token-ttl-seconds", "300")];
-    let asked = How {
+    let for_token = How {
         put: true,
         headers: &lifetime,
         ..NOTHING
     };
     let path = "/latest/api/token";
-    let token = match asker.exchange(path, asked)? {
+    let token = match asker.exchange(path, for_token)? {
         (200..300, token) => Some(String::from_utf8_lossy(&token).trim().to_owned()),
         (400 | 404 | 405 | 501, _) => None,
         (status, _) => return Err(Error::Status(asker.cloud.to_owned(), path.to_owned(), status)),

@@ -139,8 +139,8 @@ fn gcp() {
 
 #[test]
 fn azure() {
-    let document = r##"{"compute":{"name":"vm1","osProfile":{"computerName":"edge-1"},"userData":"I2Nsb3VkLWNvbmZpZwo=",
-        "publicKeys":[{"keyData":"ssh-rsa AAAA me\r\n","path":"/home/me/.ssh/authorized_keys"}]}}"##;
+    let document = r#"{"compute":{"name":"vm1","osProfile":{"computerName":"edge-1"},"userData":"I2Nsb3VkLWNvbmZpZwo=",
+        "publicKeys":[{"keyData":"ssh-rsa AAAA me\r\n","path":"/home/me/.ssh/authorized_keys"}]}}"#;
     let question = "GET /metadata/instance?api-version=2021-02-01&format=json";
     let said = says("azure", &[(question, "metadata: true", 200, document)]).unwrap();
     check(&said, "edge-1", false, &["ssh-rsa AAAA me"], Some("#cloud-config\n"));

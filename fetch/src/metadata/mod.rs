@@ -105,7 +105,7 @@ pub fn one(cloud: &Cloud, at: Option<SocketAddr>, until: Instant) -> Result<Meta
             }
             Ok(mut metadata) => {
                 cloud.name.clone_into(&mut metadata.source);
-                metadata.keys = tidy(metadata.keys);
+                metadata.keys = tidy(&metadata.keys);
                 metadata.hostname = metadata.hostname.and_then(|name| plain_name(&name));
                 metadata.user_data = metadata.user_data.filter(|bytes| !bytes.is_empty());
                 return Ok(metadata);
@@ -116,7 +116,7 @@ pub fn one(cloud: &Cloud, at: Option<SocketAddr>, until: Instant) -> Result<Meta
 }
 
 /// Keys, each one line; what could not be one is left out.
-fn tidy(keys: Vec<String>) -> Vec<String> {
+fn tidy(keys: &[String]) -> Vec<String> {
     let mut tidy: Vec<String> = Vec::new();
     for key in keys.iter().flat_map(|text| text.lines()).map(str::trim) {
         let is_key = !key.is_empty() && !key.starts_with('#') && !key.chars().any(char::is_control);
