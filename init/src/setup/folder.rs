@@ -15,7 +15,11 @@ const FOR_ONE: [(&str, SourceKind); 3] = [
     ("config.d/by-serial", SourceKind::BySerial),
     ("config.d/by-uuid", SourceKind::ByUuid),
 ];
-const SEED: [(&str, SourceKind); 3] = [
+/// A cloud's config drive (docs.openstack.org, "Config drives"); its description of the network is of a form of its own.
+const META_DATA: &str = "openstack/latest/meta_data.json";
+const SEED: [(&str, SourceKind); 5] = [
+    (META_DATA, SourceKind::SeedMetaData),
+    ("openstack/latest/user_data", SourceKind::SeedUserData),
     ("meta-data", SourceKind::SeedMetaData),
     ("network-config", SourceKind::SeedNetwork),
     ("user-data", SourceKind::SeedUserData),
@@ -100,10 +104,22 @@ impl Folder {
 
     /// As sources, called `prefix` and their path.
     pub fn sources(&self, place: Place, identity: &Identity, prefix: &str) -> Vec<Source> {
-        let source =
-            |(path, bytes): &(String, Vec<u8>)| Some(Source::new(kind(place, path, identity)?, format!("{prefix}{path}"), bytes.clone()));
+        let source = |(path, bytes): &(String, Vec<u8>)| {
+            let bytes = if path == META_DATA { of_openstack(bytes) } else { bytes.clone() };
+            Some(Source::new(kind(place, path, identity)?, format!("{prefix}{path}"), bytes))
+        };
         self.files.iter().filter_map(source).collect()
     }
+}
+
+/// Of a config drive's metadata what a seed's may hold: the rest is the cloud's own business.
+fn of_openstack(bytes: &[u8]) -> Vec<u8> {
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(bytes) else {
+        // Room config says what is wrong with it.
+        return bytes.to_vec();
+    };
+    fields.retain(|key, _| ["hostname", "public_keys"].contains(&key.as_str()));
+    serde_json::Value::Object(fields).to_string().into_bytes()
 }
 
 /// What a file is; none if it is not for this machine.
@@ -159,6 +175,24 @@ mod tests {
         assert_eq!(mine.files.len(), 7);
         let seed = Folder::read(&root.at("/"), Place::Seed);
         assert_eq!(seed.sources(Place::Seed, &identity, "")[0].kind, SourceKind::SeedUserData);
+    }
+
+    #[test]
+    fn a_config_drive_is_a_seed() {
+        let root = scratch("config-drive");
+        let document = r#"{"uuid":"u","hostname":"edge","public_keys":{"me":"ssh-rsa AAAAB3 me"},"random_seed":"x","launch_index":0}"#;
+        root.write("/openstack/latest/meta_data.json", document, 0o600).unwrap();
+        root.write("/openstack/latest/user_data", "#cloud-config\nruncmd: [[echo, a b]]\n", 0o600)
+            .unwrap();
+        root.write("/openstack/latest/network_data.json", "{}", 0o600).unwrap();
+        let folder = Folder::read(&root.at("/"), Place::Seed);
+        let sources = skerry_config::order(folder.sources(Place::Seed, &Identity::default(), "config-2:/"));
+        let loaded = skerry_config::load(&sources);
+        assert_eq!(loaded.config.hostname.as_deref(), Some("edge"));
+        assert_eq!(loaded.config.ssh_authorized_keys, ["ssh-rsa AAAAB3 me"]);
+        assert_eq!(loaded.config.run_cmd, ["echo 'a b'"]);
+        assert!(loaded.problems.iter().all(|p| !p.drops), "{:?}", loaded.problems);
+        assert_eq!(of_openstack(b"nonsense"), b"nonsense");
     }
 
     #[test]

@@ -166,7 +166,7 @@ fn held(root: &Root, label: Label, outside: &Outside) -> Option<Held> {
 type Gathered = (Vec<Source>, Vec<Place>, Vec<String>);
 
 /// All sources that count, in order; every place; and what could not be read.
-fn gather(root: &Root, identity: &Identity, outside: &Outside, held: [Option<Held>; 2]) -> Gathered {
+fn gather(root: &Root, identity: &Identity, outside: &Outside, held: [Option<Held>; 3]) -> Gathered {
     let (mut found, mut places, mut unread) = (vec![], vec![], vec![]);
     match &outside.esp {
         Some(folder) => {
@@ -254,7 +254,9 @@ fn none_for(kind: SourceKind, identity: &Identity) -> String {
 fn volume(label: Label, outside: &Outside, has_copy: bool) -> Option<Place> {
     let copy = if has_copy { "; what was taken earlier stays in effect" } else { "" };
     let Some(seen) = outside.seen.iter().find(|s| s.label == label) else {
-        return (!has_copy).then(|| Place::absent(format!("volume {}", label.text()), None, "no volume has this label"));
+        // Where there is no OpenStack nobody misses it.
+        return (!has_copy && label != Label::ConfigDrive)
+            .then(|| Place::absent(format!("volume {}", label.text()), None, "no volume has this label"));
     };
     let name = format!("volume {} ({})", label.text(), seen.devices.join(", "));
     let why = match (outside.verdict, media::ambiguous(seen), &seen.error) {

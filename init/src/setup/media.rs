@@ -1,4 +1,5 @@
-//! Configuration that somebody plugs in: a stick labelled `SKERRYCFG`, or a cloud-init seed labelled `cidata`.
+//! Configuration that somebody plugs in: a stick labelled `SKERRYCFG`, a cloud-init seed labelled `cidata`, or a cloud's config
+//! drive labelled `config-2`.
 //!
 //! ```text
 //! candidates (sysfs) ──▶ `setup media` in a process of its own ──▶ Report ──▶ decide (pure) ──▶ counted: copied to data, and a source
@@ -40,24 +41,27 @@ const QUIET_ON_SLOW_BUSES: Duration = Duration::from_millis(1500);
 /// Then it is given up. Planning as a whole has 20 s.
 const LIMIT: Duration = Duration::from_secs(12);
 
-/// The two labels.
+/// The labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Label {
     /// A cloud-init seed.
     Cidata,
+    /// A cloud's config drive.
+    ConfigDrive,
     /// A stick of ours.
     Skerrycfg,
 }
 
 impl Label {
     /// The weaker one first.
-    pub const ALL: [Self; 2] = [Self::Cidata, Self::Skerrycfg];
+    pub const ALL: [Self; 3] = [Self::Cidata, Self::ConfigDrive, Self::Skerrycfg];
 
     /// As it is written on the volume; case does not count.
     pub fn text(self) -> &'static str {
         match self {
             Self::Cidata => "cidata",
+            Self::ConfigDrive => "config-2",
             Self::Skerrycfg => "SKERRYCFG",
         }
     }
@@ -65,7 +69,7 @@ impl Label {
     /// What kind of place it is.
     pub fn place(self) -> Place {
         match self {
-            Self::Cidata => Place::Seed,
+            Self::Cidata | Self::ConfigDrive => Place::Seed,
             Self::Skerrycfg => Place::Stick,
         }
     }
@@ -305,6 +309,7 @@ fn take(seen: &Seen) -> Result<()> {
             device.display(),
             match seen.label {
                 Label::Cidata => "none of user-data, meta-data and network-config",
+                Label::ConfigDrive => "neither openstack/latest/meta_data.json nor openstack/latest/user_data",
                 Label::Skerrycfg => "neither config.yaml nor config.d",
             }
         );
@@ -434,6 +439,7 @@ mod tests {
         for (text, expected) in [
             ("cidata", Some(Label::Cidata)),
             ("CIDATA", Some(Label::Cidata)),
+            ("CONFIG-2", Some(Label::ConfigDrive)),
             ("skerrycfg", Some(Label::Skerrycfg)),
             ("SKERRYCFG2", None),
             ("", None),
