@@ -73,8 +73,8 @@ fn cloud(facts: &Facts) -> Vec<Unit> {
 fn again_with(netd: &mut Unit, config: &Config) {
     let text = serde_json::to_string(&config.network).unwrap_or_default();
     let digest = sha2::Sha256::digest(text.as_bytes());
-    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    netd.env.push(("SKERRY_NETWORK".to_owned(), short));
+    let short = digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    netd.env.push(("SKERRY_NETWORK".to_owned(), format!("{short:016x}")));
 }
 
 /// Instead of Kubernetes: the installation that the configuration asks for, or the questions, where a login would be.

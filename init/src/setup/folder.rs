@@ -15,7 +15,7 @@ const FOR_ONE: [(&str, SourceKind); 3] = [
     ("config.d/by-serial", SourceKind::BySerial),
     ("config.d/by-uuid", SourceKind::ByUuid),
 ];
-/// OpenStack's config drive (docs.openstack.org, "Config drives"); its description of the network is of a form of its own.
+/// A cloud's config drive (docs.openstack.org, "Config drives"); its description of the network is of a form of its own.
 const META_DATA: &str = "openstack/latest/meta_data.json";
 const SEED: [(&str, SourceKind); 5] = [
     (META_DATA, SourceKind::SeedMetaData),
@@ -112,7 +112,7 @@ impl Folder {
     }
 }
 
-/// Of a config drive's metadata what a seed's may hold: the rest is OpenStack's own business.
+/// Of a config drive's metadata what a seed's may hold: the rest is the cloud's own business.
 fn of_openstack(bytes: &[u8]) -> Vec<u8> {
     let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(bytes) else {
         // Room config says what is wrong with it.

@@ -1,4 +1,4 @@
-//! Configuration that somebody plugs in: a stick labelled `SKERRYCFG`, a cloud-init seed labelled `cidata`, or an OpenStack config
+//! Configuration that somebody plugs in: a stick labelled `SKERRYCFG`, a cloud-init seed labelled `cidata`, or a cloud's config
 //! drive labelled `config-2`.
 //!
 //! ```text
@@ -47,7 +47,7 @@ const LIMIT: Duration = Duration::from_secs(12);
 pub enum Label {
     /// A cloud-init seed.
     Cidata,
-    /// An OpenStack config drive.
+    /// A cloud's config drive.
     ConfigDrive,
     /// A stick of ours.
     Skerrycfg,

@@ -13,7 +13,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 const FETCH: &str = "/usr/lib/skerry/fetch";
-/// VMware's program for guests (Debian's open-vm-tools).
+/// The hypervisor's program for guests (Debian's open-vm-tools).
 const RPC: &str = "/usr/bin/vmware-rpctool";
 /// All asking together.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -63,7 +63,7 @@ fn by_http(name: &str, left: Duration) -> Result<Said> {
     serde_json::from_slice(&out).with_context(|| format!("asking {name}: reading what {FETCH} says"))
 }
 
-/// `guestinfo.*`, as cloud-init's VMware source reads it: each value may be packed, as its `.encoding` says.
+/// `guestinfo.*`, as cloud-init's source of that name reads it: each value may be packed, as its `.encoding` says.
 fn vmware(left: Duration) -> Result<Said> {
     let until = Instant::now() + left;
     let get = |key: &str| -> Result<Option<Vec<u8>>> {
