@@ -2,9 +2,14 @@
 
 use crate::x509;
 use anyhow::{Context, Result, bail};
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+};
 use std::time::Duration;
+use x509_parser::asn1_rs::Tag;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Whom the API server sees in the servers' agents.
 pub const USER: &str = "skerry:server-agent";
@@ -25,8 +30,7 @@ pub struct Credentials {
 /// The servers' agents' own credentials, `now` in seconds since 1970. They are never written to a disk.
 pub fn server_agent(ca: &str, ca_key: &str, now: i64) -> Result<Credentials> {
     let authority = x509::certificate(ca.as_bytes()).context("reading the cluster's authority: no certificate in it")?;
-    let signer = KeyPair::try_from(pkcs8(ca_key)?.as_slice()).context("reading the authority's key")?;
-    let issuer = Issuer::from_ca_cert_pem(ca, signer).context("reading the cluster's authority")?;
+    let issuer = issuer(ca, ca_key)?;
     let key = KeyPair::generate().context("making a key")?;
     let end = now.saturating_add(i64::try_from(LIFE.as_secs())?).min(authority.not_after);
     let mut parameters = CertificateParams::default();
@@ -47,13 +51,43 @@ pub fn server_agent(ca: &str, ca_key: &str, now: i64) -> Result<Credentials> {
     })
 }
 
+/// The cluster's authority, able to sign. PEM both.
+pub fn issuer(ca: &str, ca_key: &str) -> Result<Issuer<'static, KeyPair>> {
+    let doing = "reading the cluster's authority";
+    let key = KeyPair::try_from(pkcs8(ca_key)?.as_slice()).context("reading the authority's key")?;
+    let der = x509::der(ca.as_bytes()).context(doing)?;
+    let (_, read) = X509Certificate::from_der(&der).ok().context(doing)?;
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = DistinguishedName::new();
+    for name in read.subject().iter_attributes() {
+        let oid: Vec<u64> = name.attr_type().iter().context(doing)?.collect();
+        let text = name.as_str().ok().context(doing)?;
+        // In the same encoding: a signature's issuer is compared byte for byte.
+        let value = match name.attr_value().tag() {
+            Tag::PrintableString => DnValue::PrintableString(text.try_into().ok().context(doing)?),
+            Tag::Utf8String => DnValue::Utf8String(text.to_owned()),
+            other => bail!("{doing}: names of type {other} are not supported"),
+        };
+        parameters.distinguished_name.push(DnType::from_oid(&oid), value);
+    }
+    let id = read.iter_extensions().find_map(|e| match e.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+        _ => None,
+    });
+    if let Some(id) = id {
+        parameters.key_identifier_method = KeyIdMethod::PreSpecified(id);
+    }
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    Ok(Issuer::new(parameters, key))
+}
+
 /// A date in a certificate, from seconds since 1970.
 pub fn date(seconds: i64) -> time::OffsetDateTime {
     rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
 /// A key as PKCS#8 (RFC 5958). kubeadm writes SEC 1 (RFC 5915) and PKCS#1 (RFC 8017), which PKCS#8 wraps.
-pub fn pkcs8(pem: &str) -> Result<Vec<u8>> {
+fn pkcs8(pem: &str) -> Result<Vec<u8>> {
     // OBJECT IDENTIFIER id-ecPublicKey, then that of the curve; and rsaEncryption with NULL.
     const EC: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
     const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];

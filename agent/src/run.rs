@@ -42,7 +42,7 @@ pub async fn run(places: &Places, notify: &Notify) -> Result<()> {
     tracing::info!(node = agent.node_name, role = ?agent.role, "the node's agent is up");
     notify.say("READY=1");
     loop {
-        if round(places, &agent, pool.as_ref(), notify, &mut end).await == Next::End {
+        if Box::pin(round(places, &agent, pool.as_ref(), notify, &mut end)).await == Next::End {
             return Ok(());
         }
     }

@@ -9,7 +9,7 @@
 mod cluster;
 
 use cluster::{Cluster, SECRET, free_port};
-use k8s_openapi::api::core::v1::{Node, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::json;
 use skerry_agent::client::{self, now};
@@ -25,6 +25,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// The control plane shares the machine with whatever else is tested.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A machine's files, and the ear of its PID 1.
 struct Machine {
@@ -61,7 +64,7 @@ impl Machine {
     }
 
     async fn join(&self) {
-        let joined = tokio::time::timeout(Duration::from_secs(120), join::join(&self.places, &self.notify)).await;
+        let joined = tokio::time::timeout(PATIENCE, join::join(&self.places, &self.notify)).await;
         joined
             .unwrap_or_else(|_| panic!("{} did not join: {:?}", self.name, self.said()))
             .unwrap();
@@ -92,7 +95,7 @@ impl Machine {
         let line = tokio::select! {
             line = found => line,
             joined = join::join(&self.places, &self.notify) => panic!("{} joined: {joined:?}", self.name),
-            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("{}: {words:?} was not said", self.name),
+            () = tokio::time::sleep(PATIENCE) => panic!("{}: {words:?} was not said", self.name),
         };
         assert!(!line.contains('\n'), "{line}");
         eprintln!("{}: {line}", self.name);
@@ -101,6 +104,33 @@ impl Machine {
 
     fn conf(&self) -> String {
         std::fs::read_to_string(self.places.kubelet_conf()).unwrap()
+    }
+
+    /// The program itself, once it is ready: it holds less than 20 MiB of its own, and ends when it is told to.
+    async fn is_small(&self) {
+        let mut agent = std::process::Command::new(env!("CARGO_BIN_EXE_agent"))
+            .arg("--root")
+            .arg(self.places.at("/"))
+            .args(["--local-api", &self.places.local_api.to_string(), "run"])
+            .env("NOTIFY_SOCKET", self.places.at("/notify.sock"))
+            .spawn()
+            .unwrap();
+        until("the agent is ready", async || {
+            self.said().iter().any(|l| l == "READY=1").then_some(())
+        })
+        .await;
+        // Long enough for each watch and check to have begun.
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
+        let kib = |key: &str| -> u64 {
+            let line = status.lines().find(|l| l.starts_with(key)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        eprintln!("{}: {} KiB resident, {} of its own", self.name, kib("VmRSS:"), kib("RssAnon:"));
+        assert!(kib("RssAnon:") < 20 << 10);
+        let pid = rustix::process::Pid::from_child(&agent);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(agent.wait().unwrap().success());
     }
 
     fn runs(&self, role: &str) {
@@ -116,7 +146,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
             eprintln!("{what}: after {:.1} s", begun.elapsed().as_secs_f32());
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not after a minute");
+        assert!(begun.elapsed() < PATIENCE, "{what}: not in time");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -127,14 +157,19 @@ fn node(name: &str) -> Node {
 
 /// A certificate of this node with the given dates, signed by the cluster's authority.
 fn issue(ca: &str, ca_key: &str, identity: &Identity, name: &str, (from, to): (i64, i64)) -> String {
-    use rcgen::{CertificateSigningRequestParams, Issuer, KeyPair};
-    let key = KeyPair::try_from(skerry_agent::issue::pkcs8(ca_key).unwrap().as_slice()).unwrap();
-    let issuer = Issuer::from_ca_cert_pem(ca, key).unwrap();
-    let mut request = CertificateSigningRequestParams::from_pem(&identity.request(name).unwrap()).unwrap();
-    request.params.not_before = skerry_agent::issue::date(from);
-    request.params.not_after = skerry_agent::issue::date(to);
-    request.params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    request.signed_by(&issuer).unwrap().pem()
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+    let issuer = skerry_agent::issue::issuer(ca, ca_key).unwrap();
+    let mut wanted = CertificateParams::default();
+    wanted.distinguished_name = DistinguishedName::new();
+    wanted.distinguished_name.push(DnType::OrganizationName, "system:nodes");
+    wanted.distinguished_name.push(DnType::CommonName, format!("system:node:{name}"));
+    wanted.not_before = skerry_agent::issue::date(from);
+    wanted.not_after = skerry_agent::issue::date(to);
+    wanted.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    wanted
+        .signed_by(&KeyPair::from_pem(&identity.pem()).unwrap(), &issuer)
+        .unwrap()
+        .pem()
 }
 
 #[allow(clippy::too_many_lines, reason = "one story, told in order")]
@@ -164,6 +199,13 @@ async fn a_cluster_is_joined() {
     nodes.create(&PostParams::default(), &node("s1")).await.unwrap();
     let (places, notify) = (server.places.clone(), Notify::new(None));
     tokio::spawn(async move { run::run(&places, &notify).await.unwrap() });
+
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.admin.clone(), "kube-public");
+    until("cluster-info is signed", async || {
+        let data = maps.get("cluster-info").await.unwrap().data?;
+        data.keys().find(|k| k.starts_with("jws-kubeconfig-")).cloned()
+    })
+    .await;
 
     // Every way to be wrong is one line, and none of them leaves anything behind.
     let lost = Machine::new(&dir, "lost");
@@ -246,10 +288,7 @@ async fn a_cluster_is_joined() {
     let agent = tokio::spawn(async move { run::run(&places, &notify).await.unwrap() });
     let mut restarted = vec![];
     for _ in 0..2 {
-        let (mut stream, _) = tokio::time::timeout(Duration::from_secs(60), pid_1.accept())
-            .await
-            .unwrap()
-            .unwrap();
+        let (mut stream, _) = tokio::time::timeout(PATIENCE, pid_1.accept()).await.unwrap().unwrap();
         let mut bytes = vec![];
         stream.read_to_end(&mut bytes).await.unwrap();
         restarted.push(Request::decode(&bytes).unwrap());
@@ -297,5 +336,17 @@ async fn a_cluster_is_joined() {
     late.told("late", &made.server_url, &made.token);
     let line = late.says("the token").await;
     assert!(line.contains("skerry token create"));
+
+    // As programs of their own.
+    w2.runs("worker");
+    w2.is_small().await;
+    let mut second = Machine::new(&dir, "second");
+    for path in ["etc", "var"] {
+        let _ = std::fs::remove_dir_all(second.places.at(path));
+        std::os::unix::fs::symlink(dir.join(path), second.places.at(path)).unwrap();
+    }
+    second.places.local_api = server.places.local_api;
+    second.runs("server");
+    second.is_small().await;
     let _ = std::fs::remove_dir_all(&dir);
 }

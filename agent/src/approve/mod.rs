@@ -38,7 +38,8 @@ pub async fn approve(client: Client) {
     let nodes: Api<Node> = Api::all(client.clone());
     let ours = watcher::Config::default().fields(&format!("spec.signerName={}", csr::SIGNER));
     let mut asked = pin!(watcher(requests.clone(), ours).default_backoff().applied_objects());
-    let mut seen = pin!(watcher::metadata_watcher(nodes.clone(), watcher::Config::default()).default_backoff());
+    // Whole Nodes: kube 2.0 takes each line of a refusal for an event when it watches metadata only, and waits after each of them.
+    let mut seen = pin!(watcher(nodes.clone(), watcher::Config::default()).default_backoff());
     let desk = Desk {
         requests,
         nodes: nodes.clone(),
@@ -127,9 +128,17 @@ impl Desk {
         if node.is_empty() {
             return Ok(Known::default());
         }
+        // In this order: a Node that comes between is one that the record allowed.
+        let record = self.records.get(node).await.context("reading a node's record")?;
+        let has_node = self.nodes.get_metadata_opt(node).await.context("looking for a Node")?.is_some();
+        if let Some(freed) = record.as_ref().filter(|r| r.is_registered && !has_node) {
+            // The Node was deleted, and word of it has not come yet.
+            self.records.remove(freed).await.context("freeing a node's name")?;
+            return Ok(Known::default());
+        }
         Ok(Known {
-            record: self.records.get(node).await.context("reading a node's record")?.map(|r| r.key),
-            has_node: self.nodes.get_metadata_opt(node).await.context("looking for a Node")?.is_some(),
+            record: record.map(|r| r.key),
+            has_node,
         })
     }
 

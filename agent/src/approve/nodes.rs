@@ -4,7 +4,7 @@ use super::record::{Record, Records};
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
-use kube::api::{Api, PartialObjectMeta};
+use kube::api::Api;
 use kube::runtime::watcher::Event;
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ impl Nodes {
     }
 
     /// Takes in what happened. What fails here is done by [`Self::catch_up`].
-    pub async fn saw(&mut self, event: Event<PartialObjectMeta<Node>>) -> Result<()> {
+    pub async fn saw(&mut self, event: Event<Node>) -> Result<()> {
         match event {
             Event::Init => {
                 self.is_complete = false;
