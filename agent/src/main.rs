@@ -85,7 +85,9 @@ fn main() -> ExitCode {
 fn start(arguments: &Arguments) -> Result<()> {
     let mut places = Places::below(&arguments.root);
     places.local_api = arguments.local_api;
-    let notify = Notify::new(std::env::var_os("NOTIFY_SOCKET").as_deref());
+    // A one-shot is not told where PID 1 listens.
+    let socket = std::env::var_os("NOTIFY_SOCKET").unwrap_or_else(|| skerry_control::NOTIFY_SOCKET.into());
+    let notify = Notify::new(Some(&socket));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Only names are looked up there.

@@ -24,6 +24,7 @@ use anyhow::{Context, Result, bail};
 use ask::Asking;
 use skerry_distribution::kubernetes::token;
 use skerry_sys::file;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Ends when the node is a member.
@@ -46,6 +47,7 @@ pub async fn join(places: &Places, notify: &Notify) -> Result<()> {
     let mut voice = Voice {
         notify,
         last: String::new(),
+        said: BTreeSet::new(),
     };
     let mut asking = Asking {
         join: &join,
@@ -86,16 +88,25 @@ async fn round(asking: &mut Asking<'_>, voice: &mut Voice<'_>) -> Result<ask::Me
     Err(met.unwrap_or_else(|| (String::new(), Trouble::Away("no server is named".to_owned()))))
 }
 
-/// For `skerry status` and the log: the same words are said once.
+/// For `skerry status`, always what goes on now; for the log, each thing once.
 struct Voice<'a> {
     notify: &'a Notify,
     last: String,
+    said: BTreeSet<String>,
 }
+
+/// So many different things are remembered.
+const REMEMBERED: usize = 32;
 
 impl Voice<'_> {
     fn say(&mut self, text: &str) {
         if self.last != text {
-            tracing::info!("{text}");
+            if self.said.len() >= REMEMBERED {
+                self.said.clear();
+            }
+            if self.said.insert(text.to_owned()) {
+                tracing::info!("{text}");
+            }
             self.notify.say(&format!("STATUS={}", text.replace('\n', " ")));
             text.clone_into(&mut self.last);
         }

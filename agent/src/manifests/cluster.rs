@@ -97,20 +97,19 @@ impl Cluster {
 
     async fn api(&mut self, id: &Id) -> Result<Api<DynamicObject>> {
         let key = (id.api_version.clone(), id.kind.clone());
-        let (resource, namespaced) = match self.kinds.get(&key) {
-            Some(known) => known.clone(),
-            None => {
-                let (group, version) = id.api_version.split_once('/').unwrap_or(("", &id.api_version));
-                let asked = GroupVersionKind::gvk(group, version, &id.kind);
-                let (resource, can) = match patient(pinned_kind(&self.client, &asked)).await {
-                    Ok(found) => found,
-                    Err(Asked::Api(why)) if is_no_kind(&why) => bail!(NoSuchKind(id.clone())),
-                    Err(why) => return Err(plain(why)),
-                };
-                let found = (resource, can.scope == Scope::Namespaced);
-                self.kinds.insert(key, found.clone());
-                found
-            }
+        let (resource, namespaced) = if let Some(known) = self.kinds.get(&key) {
+            known.clone()
+        } else {
+            let (group, version) = id.api_version.split_once('/').unwrap_or(("", &id.api_version));
+            let asked = GroupVersionKind::gvk(group, version, &id.kind);
+            let (resource, can) = match patient(pinned_kind(&self.client, &asked)).await {
+                Ok(found) => found,
+                Err(Asked::Api(why)) if is_no_kind(&why) => bail!(NoSuchKind(id.clone())),
+                Err(why) => return Err(plain(why)),
+            };
+            let found = (resource, can.scope == Scope::Namespaced);
+            self.kinds.insert(key, found.clone());
+            found
         };
         let namespace = if id.namespace.is_empty() { "default" } else { &id.namespace };
         Ok(if namespaced {
@@ -172,7 +171,7 @@ impl Cluster {
             action: "Applying".to_owned(),
             secondary: None,
         };
-        let node = ObjectReference {
+        let regarding = ObjectReference {
             kind: Some("Node".to_owned()),
             api_version: Some("v1".to_owned()),
             name: Some(self.node.clone()),
@@ -180,7 +179,7 @@ impl Cluster {
             uid: Some(self.node.clone()),
             ..ObjectReference::default()
         };
-        let told = tokio::time::timeout(PATIENCE, self.recorder.publish(&event, &node)).await;
+        let told = tokio::time::timeout(PATIENCE, self.recorder.publish(&event, &regarding)).await;
         if let Ok(Err(why)) = told {
             tracing::debug!(%why, "writing an Event");
         }

@@ -44,7 +44,7 @@ pub fn look(root: &Path, names: &[String]) -> Look {
                 Ok(text) => {
                     left = left.saturating_sub(text.len());
                     text.hash(&mut digest);
-                    objects::read(&text, path.ends_with(".json")).map_or_else(File::Bad, File::Read)
+                    objects::read(&text, on_disk.extension().is_some_and(|e| e == "json")).map_or_else(File::Bad, File::Read)
                 }
                 Err(why) => File::Bad(why.to_string()),
             }

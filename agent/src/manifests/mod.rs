@@ -143,13 +143,12 @@ impl Manifests {
             _ => Instant::now(),
         };
         self.still = Some((look.digest, since));
-        let (mut cluster, mut recorded) = match self.cluster.take() {
-            Some(known) => known,
-            None => {
-                let cluster = Cluster::new(client::server(places)?, &self.agent.node_name);
-                let recorded = cluster.inventory().await?.0;
-                (cluster, recorded)
-            }
+        let (mut cluster, mut recorded) = if let Some(known) = self.cluster.take() {
+            known
+        } else {
+            let cluster = Cluster::new(client::server(places)?, &self.agent.node_name);
+            let recorded = cluster.inventory().await?.0;
+            (cluster, recorded)
         };
         let done = self.apply(&look, since, &mut cluster, &mut recorded).await;
         if done.is_ok() {
@@ -187,7 +186,7 @@ impl Manifests {
                     self.applied.remove(&object.id);
                     let said = plan.problems.entry(path.clone()).or_default();
                     let more = if said.is_empty() { "" } else { "; " };
-                    said.push_str(&format!("{more}{}: {why:#}", object.id));
+                    *said = format!("{said}{more}{}: {why:#}", object.id);
                 }
             }
         }
@@ -254,10 +253,9 @@ impl Manifests {
         }
         self.told.clone_from(problems);
         let state = |path: &String, file: &plan::File| match (problems.get(path), file) {
-            (Some(why), _) => json!({ "file": path, "state": "failed", "problem": why }),
+            (Some(why), _) | (None, plan::File::Bad(why)) => json!({ "file": path, "state": "failed", "problem": why }),
             (None, plan::File::Skipped) => json!({ "file": path, "state": "skipped" }),
             (None, plan::File::Read(objects)) => json!({ "file": path, "state": "applied", "objects": objects.len() }),
-            (None, plan::File::Bad(why)) => json!({ "file": path, "state": "failed", "problem": why }),
         };
         let mut files: Vec<_> = look.folders.files.iter().map(|(path, file)| state(path, file)).collect();
         for (path, why) in problems.iter().filter(|(path, _)| !look.folders.files.contains_key(*path)) {

@@ -300,10 +300,8 @@ mod tests {
         }
         let deep = "[".repeat(DEPTH + 2);
         assert!(documents(&deep).unwrap_err().contains("deeper"));
-        let mut bomb = "a0: &a0 [x]\n".to_owned();
-        for n in 1..40 {
-            bomb.push_str(&format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1));
-        }
+        let lines = (1..40).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1));
+        let bomb: String = std::iter::once("a0: &a0 [x]\n".to_owned()).chain(lines).collect();
         let why = documents(&bomb).unwrap_err();
         assert!(why.contains("blow") || why.contains("deeper"), "{why}");
     }

@@ -78,7 +78,7 @@ pub async fn perform(steps: &[Step], key: &Path) -> Result<()> {
 }
 
 fn text(lines: &[String]) -> String {
-    lines.iter().map(|l| format!("{l}\n")).collect()
+    lines.join("\n") + "\n"
 }
 
 fn order(step: &Step, key: &Path) -> Order {

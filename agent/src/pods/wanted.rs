@@ -195,17 +195,16 @@ fn peers(request: &Request, nodes: &[Node], problems: &mut Vec<String>) -> Optio
         } else {
             None
         };
-        match why {
-            Some(why) => problems.push(format!("the pods of node {} are not reached from here: {why}", node.name)),
-            None => {
-                taken.push((pods, node.name.clone()));
-                peers.push(Reachable {
-                    name: node.name.clone(),
-                    address,
-                    pods,
-                    key: node.key.clone(),
-                });
-            }
+        if let Some(why) = why {
+            problems.push(format!("the pods of node {} are not reached from here: {why}", node.name));
+        } else {
+            taken.push((pods, node.name.clone()));
+            peers.push(Reachable {
+                name: node.name.clone(),
+                address,
+                pods,
+                key: node.key.clone(),
+            });
         }
     }
     Some((mine, peers))

@@ -95,16 +95,15 @@ pub fn plan(cluster: &Cluster) -> Vec<Change> {
     let mut changes = vec![];
     for (name, service) in services {
         let (addresses, problem) = if service.ours {
-            match clash(service, &taken) {
-                Some(why) => (vec![], Some(why)),
-                None => {
-                    taken.extend(service.ports.iter().map(|(protocol, port)| ((protocol.as_str(), *port), name)));
-                    let found = addresses(cluster, name, service);
-                    let none = found
-                        .is_empty()
-                        .then(|| "no node takes it: none is Ready, labelled for it, or has a pod of it".to_owned());
-                    (found, none)
-                }
+            if let Some(why) = clash(service, &taken) {
+                (vec![], Some(why))
+            } else {
+                taken.extend(service.ports.iter().map(|(protocol, port)| ((protocol.as_str(), *port), name)));
+                let found = addresses(cluster, name, service);
+                let none = found
+                    .is_empty()
+                    .then(|| "no node takes it: none is Ready, labelled for it, or has a pod of it".to_owned());
+                (found, none)
             }
         } else if service.written {
             (vec![], None)
