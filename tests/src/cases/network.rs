@@ -124,7 +124,7 @@ fn answer(stream: &TcpStream, key: &str) -> std::io::Result<()> {
     write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// EC2 (IMDSv2) at its real address: the machine sends what is for 169.254.169.254 to this computer.
+/// EC2 (`IMDSv2`) at its real address: the machine sends what is for 169.254.169.254 to this computer.
 pub fn metadata(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let (port, hangs) = stand_in(bench.lab.key.public.trim().to_owned())?;
     let config = format!(
