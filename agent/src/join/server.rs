@@ -16,6 +16,7 @@ use kube::api::Api;
 use skerry_distribution::kubernetes::manifests::BUNDLE;
 use skerry_distribution::kubernetes::token::{self, BootstrapToken};
 use skerry_sys::file;
+use std::collections::BTreeSet;
 
 /// What a further server is given.
 struct Given {
@@ -36,6 +37,7 @@ pub async fn join(places: &Places, notify: &Notify, join: &Join, pin: Option<&st
     let mut voice = Voice {
         notify,
         last: String::new(),
+        said: BTreeSet::new(),
     };
     for attempt in 1u32.. {
         for server in &join.servers {
