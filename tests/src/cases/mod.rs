@@ -400,7 +400,7 @@ pub const TABLE: &[Case] = &[
         "a worker joins by two lines; pods of both nodes reach each other; each starts without the other",
         join::join,
     ),
-    unproven(
+    torture(
         "join-refused",
         300,
         "a wrong token, a name that is taken, a server's name: refused, and told what to do",
