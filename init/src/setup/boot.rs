@@ -207,7 +207,7 @@ fn services(config: &Config) -> Vec<Unit> {
 fn guest_agent() -> Unit {
     let port = format!("--path=/dev/virtio-ports/{GUEST_PORT}");
     let argv = ["/usr/sbin/qemu-ga", "--method=virtio-serial", &port, "--retry-path"];
-    quiet(Unit::service("guest-agent", "Guest agent", &argv).after(&["apply-boot", "udevd"]))
+    quiet(Unit::service("guest-agent", "Guest agent", &argv).after(&["apply-boot", "udev-trigger"]))
 }
 
 /// k3OS's runtime phase: with the network, before Kubernetes.

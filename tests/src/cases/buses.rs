@@ -152,6 +152,8 @@ pub fn guest_agent(bench: &Bench, checks: &mut Checks) -> Result<()> {
     };
     let machine = to_login(bench, &request)?;
     with_machine(bench, checks, machine, |machine, checks| {
+        // What is said before the agent has opened its port is lost.
+        let _ = machine.qmp.wait_event("VSERPORT_CHANGE", crate::machine::patient(seconds(60)))?;
         let answer = machine.agent("guest-ping", seconds(60))?;
         checks.has("the agent answers", &answer, "\"return\"");
         let answer = machine.agent("guest-network-get-interfaces", seconds(30))?;

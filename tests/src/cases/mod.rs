@@ -282,7 +282,7 @@ pub const TABLE: &[Case] = &[
         "a candidate proves itself; one that fails is left, remembered and not forgotten; a damaged boot state is repaired",
         slots::life,
     ),
-    unproven(
+    torture(
         "good-damaged",
         90,
         "a good slot whose root is damaged is left for the other one, by a trial",
@@ -382,7 +382,7 @@ pub const TABLE: &[Case] = &[
         "after a power cut: same CA, state kept, pod back; DNS, a Service, containerd restarted",
         node::second_boot,
     ),
-    unproven(
+    always(
         "network-devices",
         60,
         "bond, VLAN, bridge, VRF, tables and rules, as netplan says them",
