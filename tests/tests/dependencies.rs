@@ -67,15 +67,33 @@ fn sources_are_the_registry_or_ours() {
 #[test]
 fn banned_crates_are_absent() {
     let rules = rules();
-    let banned: Vec<_> = rules
+    // A crate, and those through which alone it may come (cargo-deny's `wrappers`).
+    let banned: Vec<(&str, Vec<&str>)> = rules
         .lines()
-        .filter_map(|l| l.trim().strip_prefix("{ name = \"")?.split('"').next())
+        .filter_map(|l| {
+            let rest = l.trim().strip_prefix("{ name = \"")?;
+            let wrappers = rest.split_once("wrappers = [").and_then(|(_, w)| w.split_once(']'));
+            let wrappers = wrappers.map_or(vec![], |(w, _)| w.split(',').map(|n| n.trim().trim_matches('"')).collect());
+            Some((rest.split('"').next()?, wrappers))
+        })
         .collect();
     assert!(!banned.is_empty(), "deny.toml bans nothing");
-    let found: Vec<_> = packages()
+    let packages = packages();
+    let asks_for = |p: &Value, name: &str| {
+        p["dependencies"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|d| d["name"] == name && d["kind"].is_null())
+    };
+    let found: Vec<String> = banned
         .iter()
-        .filter(|p| banned.contains(&p["name"].as_str().unwrap()))
-        .map(|p| p["name"].clone())
+        .filter(|(name, _)| packages.iter().any(|p| p["name"] == *name))
+        .flat_map(|(name, wrappers)| {
+            let through = packages.iter().filter(|p| asks_for(p, name)).filter_map(|p| p["name"].as_str());
+            let bad = through.filter(|by| !wrappers.contains(by)).map(|by| format!("{name} by {by}"));
+            bad.collect::<Vec<_>>()
+        })
         .collect();
     assert!(found.is_empty(), "banned crates: {found:?}");
 }

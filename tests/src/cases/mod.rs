@@ -313,7 +313,7 @@ pub const TABLE: &[Case] = &[
         "a stick configures an empty machine, stays in effect without it, and later ones are ignored unless trusted",
         media::stick,
     ),
-    always(
+    torture(
         "seed",
         40,
         "a cloud-init seed configures an empty machine: user-data, meta-data and network-config",
