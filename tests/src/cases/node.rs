@@ -167,7 +167,7 @@ const KEYS: [Probe<'static>; 31] = [
     (
         "data_sources: answered",
         "skerry config explain 2>&1 | grep -i -A3 data_sources",
-        Expect::Has("not in this version"),
+        Expect::Has("asked for metadata"),
     ),
     (
         "wifi: answered",
