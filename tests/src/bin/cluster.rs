@@ -167,7 +167,12 @@ fn serve(lab: &Lab, parts: &[Part], hello: &Path, listener: &UnixListener) -> Re
         });
     }
     all_ready(lab, &mut kept)?;
-    report(lab, &mut kept)?;
+    if let Err(why) = report(lab, &mut kept) {
+        for k in &mut kept {
+            k.machine.keep_logs(lab);
+        }
+        return Err(why);
+    }
     println!("UP");
     std::io::stdout().flush().context("telling that all is up")?;
     for line in listener.incoming() {
@@ -235,7 +240,9 @@ fn report(lab: &Lab, kept: &mut [Kept]) -> Result<()> {
     }
     let count = kept.len();
     let first = kept.first_mut().context("starting no machine")?;
-    let nodes = first.machine.root(lab, "kubectl get nodes --no-headers")?;
+    // All at once: one that was Ready may have lost its pace when the others came.
+    let wait = "kubectl wait --for=condition=Ready node --all --timeout=240s >/dev/null; kubectl get nodes --no-headers";
+    let nodes = first.machine.root_within(lab, wait, Duration::from_secs(300))?;
     let ready = nodes.lines().filter(|l| l.split_whitespace().nth(1) == Some("Ready")).count();
     ensure!(ready == count, "counting the Ready nodes: {ready} of {count}\n{nodes}");
     let config = first.machine.root(lab, "cat /etc/rancher/k3s/k3s.yaml")?;
