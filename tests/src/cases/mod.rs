@@ -388,7 +388,7 @@ pub const TABLE: &[Case] = &[
         "bond, VLAN, bridge, VRF, tables and rules, as netplan says them",
         network::devices,
     ),
-    unproven(
+    torture(
         "metadata",
         60,
         "a cloud's metadata at its real address configures an empty machine",
