@@ -12,6 +12,7 @@
 //! | [`manifests`], [`agent`], [`coredns`] | what is put into the cluster |
 //! | [`address`] | which address is the node's |
 //! | [`datastore`], [`member`] | where the objects are kept, and how a server's etcd joins its peers' |
+//! | [`held`] | what must not be begun anew |
 //! | [`token`], [`bundle`] | the bootstrap token, and what servers give each other |
 //! | [`registries`] | k3s's `registries.yaml` for containerd |
 //! | [`images`] | which image archives are to be imported |
@@ -31,6 +32,7 @@ pub mod cluster;
 mod coredns;
 pub mod datastore;
 pub mod files;
+pub mod held;
 pub mod images;
 pub mod kubeconfig;
 pub mod labels;
