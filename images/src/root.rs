@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::digest::hex;
+use crate::elf;
 use crate::finish::{self, Facts};
 use crate::go;
 use crate::kernel::Kernel;
@@ -155,6 +156,12 @@ fn certificates(folder: &Path) -> Result<Vec<u8>> {
 /// Writes `image` from the parts; `stage` is an empty folder for work.
 pub fn make(cache: &Cache, tools: &Root, parts: &Parts<'_>, stage: &Path, image: &Path) -> Result<Made> {
     let tree = tree(parts)?;
+    let missing = elf::missing(&tree)?;
+    ensure!(
+        missing.is_empty(),
+        "checking the root: libraries are named and not there: {} / try: keep them in images/src/finish/trim.rs",
+        missing.join(", ")
+    );
     run::say("laying out the root");
     tree.write(stage)?;
     index_libraries(cache, tools, stage)?;
