@@ -55,7 +55,9 @@ pub struct Case {
 }
 
 /// Those that run Kubernetes: they want both cores, and their limits are for a computer that does nothing else.
-const ALONE: [&str; 11] = [
+const ALONE: [&str; 13] = [
+    "slots-kubelet",
+    "disk-ready-bios",
     "servers",
     "join",
     "join-refused",
@@ -276,6 +278,30 @@ pub const TABLE: &[Case] = &[
         "UEFI boots the image with the full kernel from an SD card to a login",
         buses::sd_uefi,
     ),
+    unproven(
+        "full-iso-bios-usb",
+        80,
+        "BIOS boots the ISO with the full kernel from a USB stick to a login in memory",
+        iso::full_bios_usb,
+    ),
+    unproven(
+        "full-iso-uefi-usb",
+        80,
+        "UEFI boots the ISO with the full kernel from a USB stick to a login in memory",
+        iso::full_uefi_usb,
+    ),
+    unproven(
+        "full-iso-bios-sata",
+        80,
+        "BIOS boots the ISO with the full kernel from a disc in a SATA drive to a login in memory",
+        iso::full_bios_sata,
+    ),
+    unproven(
+        "full-iso-uefi-sata",
+        80,
+        "UEFI boots the ISO with the full kernel from a disc in a SATA drive to a login in memory",
+        iso::full_uefi_sata,
+    ),
     always(
         "slots",
         330,
@@ -291,8 +317,20 @@ pub const TABLE: &[Case] = &[
     unproven(
         "slots-faults",
         400,
-        "candidates that panic, restart, hang, lose their root or their network are left by themselves",
+        "candidates that panic, restart, hang, fill the disk, lose their root or their network are left by themselves",
         slots::faults,
+    ),
+    unproven(
+        "slots-kubelet",
+        420,
+        "UEFI, the disk image, Kubernetes: Ready; a candidate whose kubelet is never healthy is left; Ready again",
+        slots::kubelet,
+    ),
+    unproven(
+        "disk-ready-bios",
+        260,
+        "BIOS, the disk image, Kubernetes: Ready, and Ready again after a restart",
+        disk::ready,
     ),
     unproven(
         "cuts",
