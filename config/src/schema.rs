@@ -330,7 +330,17 @@ mod tests {
 
     #[test]
     fn spellings_are_unambiguous() {
-        for keys in [TOP, SKERRY, DISTRIBUTION, WRITE_FILE, WIFI, INSTALL, USER, network::NETWORK, network::INTERFACE] {
+        for keys in [
+            TOP,
+            SKERRY,
+            DISTRIBUTION,
+            WRITE_FILE,
+            WIFI,
+            INSTALL,
+            USER,
+            network::NETWORK,
+            network::INTERFACE,
+        ] {
             for key in keys {
                 for spelling in key.all_spellings() {
                     assert_eq!(keys.iter().filter(|key| key.is_spelled(spelling)).count(), 1, "{spelling}");

@@ -64,7 +64,10 @@ fn cluster(config: &Config) -> Result<(), String> {
     // k0s's token says where the server is; `kubeadm join` says it as a word of its own.
     let server = name == Distribution::K0s
         || (name == Distribution::Kubelet && has("join"))
-        || skerry.server_url.is_some() || has("--server") || has("-s") || skerry.environment.contains_key("K3S_URL");
+        || skerry.server_url.is_some()
+        || has("--server")
+        || has("-s")
+        || skerry.environment.contains_key("K3S_URL");
     let token = skerry.token.is_some()
         || ["--token", "-t", "--token-file"].into_iter().any(has)
         || ["K3S_TOKEN", "K3S_TOKEN_FILE", "K3S_CLUSTER_SECRET"]
@@ -105,7 +108,10 @@ mod tests {
             ("skerry: {distribution: k0s, k3s_args: [worker]}", false),
             ("skerry: {distribution: k0s, k3s_args: [worker], token: t}", true),
             ("skerry: {distribution: kubelet}", false),
-            ("skerry: {distribution: kubelet, k3s_args: [kubeadm, join, '10.0.0.1:6443', --token, t]}", true),
+            (
+                "skerry: {distribution: kubelet, k3s_args: [kubeadm, join, '10.0.0.1:6443', --token, t]}",
+                true,
+            ),
             ("skerry: {distribution: edgecore, server_url: 'https://s', token: t}", true),
             ("- not\n- a map", false),
             ("[[[", false),

@@ -48,7 +48,11 @@ pub fn program(choice: &Choice, facts: &Facts, problems: &mut Vec<Problem>) -> O
     if let Some(path) = &choice.path {
         for (key, value) in [("version", &choice.version), ("url", &choice.url)] {
             if value.is_some() {
-                problems.push(Problem::ignored(&format!("{KEY}.{key}"), "path says where the program is", "only one of them"));
+                problems.push(Problem::ignored(
+                    &format!("{KEY}.{key}"),
+                    "path says where the program is",
+                    "only one of them",
+                ));
             }
         }
         return Some(Program {
@@ -78,12 +82,20 @@ pub fn program(choice: &Choice, facts: &Facts, problems: &mut Vec<Problem>) -> O
     };
     if sha256.is_none() && source.sums.is_none() {
         let hint = "sha256: what sha256sum says of the file";
-        problems.push(Problem::ignored(&format!("{KEY}.url"), "a program is not fetched without its SHA-256", hint));
+        problems.push(Problem::ignored(
+            &format!("{KEY}.url"),
+            "a program is not fetched without its SHA-256",
+            hint,
+        ));
         return None;
     }
     if sha256.is_none() {
         let what = "no sha256 is given: the one that is published beside the release is believed at the first download, and kept";
-        problems.push(Problem::warning(&format!("{KEY}.version"), what, "sha256: …, for the same program on every machine"));
+        problems.push(Problem::warning(
+            &format!("{KEY}.version"),
+            what,
+            "sha256: …, for the same program on every machine",
+        ));
     }
     // One folder a release; what has no release's name is known by its digest.
     let release = choice.version.clone().or_else(|| sha256.clone()).unwrap_or_default();
@@ -222,7 +234,10 @@ mod tests {
         };
         let mut problems = vec![];
         let program = program(choice, &facts, &mut problems);
-        let words = program.as_ref().map(|p| fetch(choice.name, p).argv[4..].join(" ")).unwrap_or_default();
+        let words = program
+            .as_ref()
+            .map(|p| fetch(choice.name, p).argv[4..].join(" "))
+            .unwrap_or_default();
         (program.map(|p| p.path), words, problems.len())
     }
 
@@ -271,7 +286,11 @@ mod tests {
         for (choice, path, words, problems) in table {
             assert_eq!(of(&choice, "amd64"), (path.map(str::to_owned), words, problems), "{choice:?}");
         }
-        assert!(of(&choice(K3s, "", "v1", "", ""), "arm64").1.ends_with("/k3s-arm64 --sums https://github.com/k3s-io/k3s/releases/download/v1/sha256sum-arm64.txt"));
+        assert!(
+            of(&choice(K3s, "", "v1", "", ""), "arm64")
+                .1
+                .ends_with("/k3s-arm64 --sums https://github.com/k3s-io/k3s/releases/download/v1/sha256sum-arm64.txt")
+        );
         assert_eq!(of(&choice(K3s, "", "v1", "", ""), "riscv64").0, None);
     }
 

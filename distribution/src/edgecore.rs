@@ -34,9 +34,14 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
     let server = s.server_url.as_deref().and_then(server);
     let token = s.token.as_ref().map(|t| t.0.trim()).filter(|t| !t.is_empty());
     let (Some(server), Some(token)) = (server, token) else {
-        let key = if server_is_missing(config) { "skerry.server_url" } else { "skerry.token" };
+        let key = if server_is_missing(config) {
+            "skerry.server_url"
+        } else {
+            "skerry.token"
+        };
         let hint = "server_url: https://CLOUDCORE:10000, and token: what `keadm gettoken` printed";
-        plan.problems.push(Problem::ignored(key, "edgecore is not started: it cannot join without it", hint));
+        plan.problems
+            .push(Problem::ignored(key, "edgecore is not started: it cannot join without it", hint));
         return plan;
     };
     plan.files = vec![

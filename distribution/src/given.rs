@@ -88,7 +88,9 @@ mod tests {
             s.labels.insert(key.into(), value.into());
         }
         s.taints = vec!["a=b:NoSchedule".into(), "a:NoExecute".into(), "a=b:Never".into()];
-        s.environment = [("INVOCATION_ID", "1"), ("K3S_DEBUG", "true")].map(|(k, v)| (k.into(), v.into())).into();
+        s.environment = [("INVOCATION_ID", "1"), ("K3S_DEBUG", "true")]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into();
         let facts = Facts {
             mode: "disk".into(),
             ..Facts::default()

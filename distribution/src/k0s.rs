@@ -32,11 +32,19 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
     };
     if s.server_url.is_some() {
         let what = "k0s does not read it: its token says where the servers are";
-        plan.problems.push(Problem::ignored("skerry.server_url", what, "token: what `k0s token create` printed"));
+        plan.problems.push(Problem::ignored(
+            "skerry.server_url",
+            what,
+            "token: what `k0s token create` printed",
+        ));
     }
     if role == "worker" && token.is_none() && !has("--token-file") {
         let what = "k0s worker is not started: there is no token";
-        plan.problems.push(Problem::ignored("skerry.token", what, "token: what `k0s token create --role=worker` printed"));
+        plan.problems.push(Problem::ignored(
+            "skerry.token",
+            what,
+            "token: what `k0s token create --role=worker` printed",
+        ));
         return plan;
     }
     let mut argv = vec![program.path.clone(), role.to_owned()];

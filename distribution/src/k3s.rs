@@ -84,11 +84,19 @@ fn cannot_join(config: &Config) -> Option<Problem> {
     }
     let hint = "an agent needs server_url and token";
     if s.server_url.is_none() && !said(&["--server", "-s"], &["K3S_URL"]) {
-        return Some(Problem::ignored("skerry.server_url", "k3s agent is not started: no server is named", hint));
+        return Some(Problem::ignored(
+            "skerry.server_url",
+            "k3s agent is not started: no server is named",
+            hint,
+        ));
     }
     let variables = ["K3S_TOKEN", "K3S_TOKEN_FILE", "K3S_CLUSTER_SECRET"];
     if s.token.is_none() && !said(&["--token", "-t", "--token-file"], &variables) {
-        return Some(Problem::ignored("skerry.token", "k3s agent is not started: there is no token", hint));
+        return Some(Problem::ignored(
+            "skerry.token",
+            "k3s agent is not started: there is no token",
+            hint,
+        ));
     }
     None
 }
@@ -120,7 +128,10 @@ fn settings(config: &Config, facts: &Facts, server: bool, problems: &mut Vec<Pro
     if let Some(token) = &s.token {
         put("token", json!(token.0));
     }
-    let labels: Vec<String> = given::labels(config, facts, problems).iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let labels: Vec<String> = given::labels(config, facts, problems)
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
     put("node-label+", json!(labels));
     let taints: Vec<String> = given::taints(config, problems).iter().map(given::taint).collect();
     if !taints.is_empty() {
@@ -163,7 +174,11 @@ mod tests {
 
     fn argv(config: &Config) -> Vec<String> {
         let plan = plan(config, &Facts::default());
-        plan.units.iter().find(|u| u.name == "k3s").map(|u| u.argv.clone()).unwrap_or_default()
+        plan.units
+            .iter()
+            .find(|u| u.name == "k3s")
+            .map(|u| u.argv.clone())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -176,7 +191,10 @@ mod tests {
         for (config, expected) in [
             (config(&[]), vec!["server"]),
             (config(&["--disable=traefik"]), vec!["server", "--disable=traefik"]),
-            (config(&["agent", "--server", "https://s", "-t", "x"]), vec!["agent", "--server", "https://s", "-t", "x"]),
+            (
+                config(&["agent", "--server", "https://s", "-t", "x"]),
+                vec!["agent", "--server", "https://s", "-t", "x"],
+            ),
             (joining, vec!["agent"]),
             (further, vec!["server", "--tls-san=x"]),
             // An agent that could only crash is not started.
@@ -189,7 +207,11 @@ mod tests {
 
     #[test]
     fn a_second_start_by_log_is_taken_out() {
-        for words in [&["server", "--log", "/x", "-v", "2"][..], &["server", "--log=/x", "-v", "2"], &["server", "-l", "/x", "-v", "2"]] {
+        for words in [
+            &["server", "--log", "/x", "-v", "2"][..],
+            &["server", "--log=/x", "-v", "2"],
+            &["server", "-l", "/x", "-v", "2"],
+        ] {
             let config = config(words);
             assert_eq!(argv(&config)[1..], ["server", "-v", "2"]);
             assert_eq!(plan(&config, &Facts::default()).problems.len(), 1);

@@ -13,7 +13,7 @@
 use crate::brought::{self, RUN};
 use crate::given::{self, VOLUME_PLUGINS};
 use crate::kubernetes::files::{CONTAINERD_TOML, containerd, pretty};
-use crate::kubernetes::paths::{CONF, CONTAINERD, PKI};
+use crate::kubernetes::paths::{CONF, CONTAINERD, PKI, STATE};
 use crate::kubernetes::role::Endpoint;
 use crate::kubernetes::settings::settings;
 use crate::kubernetes::token::{bootstrap, secret_part};
@@ -81,7 +81,11 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
     let mut kubelet = brought::service("kubelet", "Kubernetes: kubelet", argv, env).ready("http://127.0.0.1:10248/healthz");
     // The pods are containerd's.
     kubelet.stop.scope = Scope::Tree;
-    let after = if program.is_some() { "distribution-fetch" } else { "distribution-files" };
+    let after = if program.is_some() {
+        "distribution-fetch"
+    } else {
+        "distribution-files"
+    };
     kubelet.after = [after, "containerd", "kubelet-join"].map(str::to_owned).to_vec();
     let mut join = brought::step("kubelet-join", "Kubernetes: join", &["join"]).after(&["distribution-files", "netd", "clock"]);
     join.env_file = Some("/etc/environment".to_owned());
@@ -90,20 +94,24 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
     plan.units = vec![brought::files(config)];
     plan.units.extend(program.map(|p| brought::fetch(Distribution::Kubelet, &p)));
     plan.units.extend(runtime(config, facts));
-    plan.units.extend([join, kubelet, brought::node_ready(KUBECONFIG, &facts.node_name, "kubelet")]);
+    plan.units
+        .extend([join, kubelet, brought::node_ready(KUBECONFIG, &facts.node_name, "kubelet")]);
     plan.ready = Some("distribution-ready".to_owned());
     plan
 }
 
-/// The embedded containerd with its sandbox image, for who brings a kubelet only.
-pub(crate) fn runtime(config: &Config, facts: &Facts) -> [Unit; 2] {
+/// The embedded containerd with its sandbox image and the owner's archives of images, for who brings a kubelet only.
+pub(crate) fn runtime(config: &Config, facts: &Facts) -> [Unit; 3] {
     let mut plain = config.clone();
     // These are not k3s's words.
     plain.skerry.k3s_args.clear();
     let (settings, _) = settings(&plain, facts);
     let mut containerd = units::containerd(&settings);
     containerd.after = vec!["distribution-files".to_owned()];
-    [containerd, units::pause()]
+    let mut images = units::images();
+    // A network or a service proxy may be among them, and the node is not Ready without.
+    images.after = vec!["kube-pause".to_owned()];
+    [containerd, units::pause(), images]
 }
 
 /// From the keys, and from the words of a `kubeadm join` that was pasted. What is not kubeadm's is kubelet's.
@@ -147,10 +155,18 @@ fn wanted(config: &Config, problems: &mut Vec<Problem>) -> Wanted {
     let given = wanted.token.take();
     let long = given.as_deref().is_some_and(|t| secret_part(t) != t);
     // A text of another form is the embedded Kubernetes' secret: a kubeadm cluster has no token that was made from it.
-    wanted.token = given.as_deref().map(secret_part).filter(|t| bootstrap(t).is_some_and(|b| format!("{}.{}", b.id, b.secret) == **t)).map(str::to_owned);
+    wanted.token = given
+        .as_deref()
+        .map(secret_part)
+        .filter(|t| bootstrap(t).is_some_and(|b| format!("{}.{}", b.id, b.secret) == **t))
+        .map(str::to_owned);
     if wanted.token.is_none() {
         let what = "kubelet is not started: there is no token of kubeadm's form";
-        problems.push(Problem::ignored("skerry.token", what, "token: what `kubeadm token create` printed, abcdef.0123456789abcdef"));
+        problems.push(Problem::ignored(
+            "skerry.token",
+            what,
+            "token: what `kubeadm token create` printed, abcdef.0123456789abcdef",
+        ));
     } else if wanted.pins.is_empty() {
         let what = if long {
             "the digest in the token is not of the form that kubeadm's clusters have"
@@ -164,7 +180,8 @@ fn wanted(config: &Config, problems: &mut Vec<Problem>) -> Wanted {
 }
 
 fn is_pin(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn join(facts: &Facts, server: &Endpoint, token: &str, pins: &[String]) -> String {
@@ -205,6 +222,7 @@ fn drop_in(taints: &serde_json::Value) -> String {
 /// Directories that must be there before anything of this: path and permissions.
 pub const DIRS: &[(&str, u32)] = &[
     (RUN, 0o700),
+    (STATE, 0o700),
     (CONF, 0o700),
     ("/etc/cni/net.d", 0o755),
     ("/run/containerd", 0o711),
@@ -240,17 +258,29 @@ mod tests {
         let (b, problems) = of("https://10.0.0.1:6443", TOKEN, &keys);
         assert_eq!(problems, []);
         assert_eq!(a, b);
-        assert_eq!((a.server.unwrap().to_string().as_str(), a.flags.as_slice()), ("10.0.0.1:6443", &["--v=2".to_owned()][..]));
+        assert_eq!(
+            (a.server.unwrap().to_string().as_str(), a.flags.as_slice()),
+            ("10.0.0.1:6443", &["--v=2".to_owned()][..])
+        );
     }
 
     #[test]
     fn what_cannot_join_is_named() {
         let problems = |url: &str, token: &str, args: &str| of(url, token, args).1.iter().map(|p| p.key.clone()).collect::<Vec<_>>();
-        assert_eq!(problems("", TOKEN, &format!("--discovery-token-ca-cert-hash={PIN}")), ["skerry.server_url"]);
+        assert_eq!(
+            problems("", TOKEN, &format!("--discovery-token-ca-cert-hash={PIN}")),
+            ["skerry.server_url"]
+        );
         assert_eq!(problems("https://s", "a secret of another form", ""), ["skerry.token"]);
         assert_eq!(problems("https://s", TOKEN, ""), ["skerry.token"]);
-        assert_eq!(problems("https://s", TOKEN, &format!("--discovery-token-ca-cert-hash={PIN} -v 2")), [ARGS, ARGS]);
+        assert_eq!(
+            problems("https://s", TOKEN, &format!("--discovery-token-ca-cert-hash={PIN} -v 2")),
+            [ARGS, ARGS]
+        );
         assert_eq!(of("https://s", TOKEN, "").0.token.as_deref(), Some(TOKEN));
-        assert_eq!(of("https://s", "K10aa::node:abcdef.0123456789abcdef", "").0.token.as_deref(), Some(TOKEN));
+        assert_eq!(
+            of("https://s", "K10aa::node:abcdef.0123456789abcdef", "").0.token.as_deref(),
+            Some(TOKEN)
+        );
     }
 }

@@ -168,7 +168,11 @@ fn whole(config: &Config) -> String {
     assert_eq!(unit::decode(unit::encode(&p.units).as_bytes()).unwrap(), p.units);
     for unit in &p.units {
         for word in unit.argv.iter().chain(unit.env.iter().map(|(k, _)| k)) {
-            assert!(!["INVOCATION_ID", "WATCHDOG_USEC", "WATCHDOG_PID"].contains(&word.as_str()), "{}: {word}", unit.name);
+            assert!(
+                !["INVOCATION_ID", "WATCHDOG_USEC", "WATCHDOG_PID"].contains(&word.as_str()),
+                "{}: {word}",
+                unit.name
+            );
         }
     }
     text(&p)

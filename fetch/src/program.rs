@@ -177,9 +177,17 @@ mod tests {
         let (a, b) = ("aa".repeat(32), "bb".repeat(32));
         let list = format!("{a}  k3s-airgap-images-amd64.tar\n{b}  k3s\n");
         assert_eq!(listed(&list, "k3s"), Some([0xbb; 32]));
-        assert_eq!(listed(&format!("{a} *dist/k0s-v1+k0s.0-amd64\n"), "k0s-v1+k0s.0-amd64"), Some([0xaa; 32]));
+        assert_eq!(
+            listed(&format!("{a} *dist/k0s-v1+k0s.0-amd64\n"), "k0s-v1+k0s.0-amd64"),
+            Some([0xaa; 32])
+        );
         assert_eq!(listed(&format!("{a}\n"), "kubelet"), Some([0xaa; 32]));
-        for wrong in [format!("{a}\n{b}\n"), format!("{a}  other\n"), "zz  k3s\n".to_owned(), String::new()] {
+        for wrong in [
+            format!("{a}\n{b}\n"),
+            format!("{a}  other\n"),
+            "zz  k3s\n".to_owned(),
+            String::new(),
+        ] {
             assert_eq!(listed(&wrong, "k3s"), None, "{wrong}");
         }
     }

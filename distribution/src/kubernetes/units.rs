@@ -111,7 +111,7 @@ pub(super) fn ready() -> Unit {
     ready
 }
 
-pub(super) fn images() -> Unit {
+pub(crate) fn images() -> Unit {
     step("kube-images", "Kubernetes: images", &["import"], 900).after(&["kube-ready", "kube-pause"])
 }
 

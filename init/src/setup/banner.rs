@@ -20,7 +20,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let distribution = if config.server_url.is_some() {
         Distribution::None
     } else {
-        config.distribution
+        config.distribution.name
     };
     let network = network_state::read(&root);
     let fingerprint = root.text("/etc/ssh/ssh_host_ed25519_key.pub").and_then(|key| fingerprint(&key));
@@ -51,17 +51,18 @@ fn say(root: &Root, console: &str, text: &str) -> std::io::Result<()> {
 
 /// The line that says that the boot is over.
 fn ready_line(facts: &Facts, distribution: Distribution) -> String {
-    let state = if distribution == Distribution::Kubernetes {
-        "Kubernetes node Ready"
-    } else {
-        "ready"
+    let state = match distribution {
+        // The cloud knows whether it is Ready; here it is known that the cloud knows it.
+        Distribution::Edgecore => "KubeEdge node joined",
+        node if node.is_node() => "Kubernetes node Ready",
+        _ => "ready",
     };
     format!("Skerry {} on {}: {state}", facts.release.version, facts.hostname)
 }
 
 fn summary(facts: &Facts, distribution: Distribution, network: &NetworkState, fingerprint: Option<&str>, done: bool) -> String {
-    let kubernetes = distribution == Distribution::Kubernetes;
-    let mut text = match (done, kubernetes) {
+    let kubernetes = matches!(distribution, Distribution::Kubernetes | Distribution::K3s);
+    let mut text = match (done, distribution.is_node()) {
         (true, _) => ready_line(facts, distribution),
         (false, true) => format!("Skerry {} on {}: Kubernetes is starting", facts.release.version, facts.hostname),
         (false, false) => format!("Skerry {} on {}: starting", facts.release.version, facts.hostname),

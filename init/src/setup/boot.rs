@@ -336,7 +336,7 @@ mod tests {
     fn golden_boots() {
         let none = Config {
             skerry: skerry_config::types::Skerry {
-                distribution: Distribution::None,
+                distribution: Distribution::None.into(),
                 ..Default::default()
             },
             ..Config::default()

@@ -119,7 +119,7 @@ pub fn run(args: &[String]) -> Result<()> {
 
 fn bare() -> Config {
     let mut config = Config::default();
-    config.skerry.distribution = skerry_config::types::Distribution::None;
+    config.skerry.distribution = skerry_config::types::Distribution::None.into();
     config
 }
 
