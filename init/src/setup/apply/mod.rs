@@ -5,6 +5,7 @@ mod certificates;
 mod environment;
 mod hostkeys;
 mod identity;
+mod iscsi;
 mod issue;
 mod kernel;
 pub mod logins;
@@ -71,6 +72,7 @@ const BOOT: &[Step] = &[
     ("sysctls", kernel::sysctls),
     ("hostname", identity::hostname),
     ("machine-id", identity::machine_id),
+    ("iSCSI initiator", iscsi::initiator),
     ("ca_certs", certificates::apply),
     ("directories", time::directories),
     ("users", users::apply),
