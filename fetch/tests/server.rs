@@ -346,3 +346,21 @@ fn a_program_that_is_missing_says_what_to_do_and_one_by_hand_is_run() {
     assert_eq!(program(&wanted), Ok(Done::Kept));
     assert_ne!(std::fs::metadata(&wanted.at).unwrap().permissions().mode() & 0o111, 0);
 }
+
+#[test]
+fn a_program_comes_by_the_proxy_of_the_environment() {
+    let (proxy, seen) = server(|_, _, s| say(s, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"));
+    let wanted = wanted("proxy", None, None, None);
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_fetch"))
+        .args(["program", "--url", "http://releases.invalid/k3s", "--sha256", HELLO, "--at"])
+        .arg(&wanted.at)
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .env("http_proxy", &proxy)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success() && said.contains(HELLO), "{said}");
+    assert_eq!(read(&wanted.at), "hello");
+    assert!(seen.lock().unwrap()[0].starts_with("get http://releases.invalid/k3s "));
+}
