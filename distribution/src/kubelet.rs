@@ -214,7 +214,6 @@ fn drop_in(taints: &serde_json::Value) -> String {
         "failSwapOn": false,
         "registerWithTaints": taints,
         "resolvConf": "/etc/resolv.conf",
-        "staticPodPath": "",
         "volumePluginDir": VOLUME_PLUGINS,
     }))
 }
@@ -224,6 +223,7 @@ pub const DIRS: &[(&str, u32)] = &[
     (RUN, 0o700),
     (STATE, 0o700),
     (CONF, 0o700),
+    ("/etc/kubernetes/manifests", 0o700),
     ("/etc/cni/net.d", 0o755),
     ("/run/containerd", 0o711),
     ("/var/lib/containerd", 0o711),
