@@ -377,12 +377,50 @@ pub(crate) fn environment(name: &str, value: &str) -> Verdict {
 
 pub(crate) fn distribution(text: &str) -> Verdict {
     match text {
-        "kubernetes" | "none" | "fake" => Good,
-        "k3s" | "k0s" | "edgecore" | "kubelet" => bad(
-            "not in this version; the embedded Kubernetes runs instead",
+        "kubernetes" | "k3s" | "k0s" | "kubelet" | "edgecore" | "none" | "fake" => Good,
+        "kubeedge" => bad("not a known distribution, did you mean `edgecore`?", "distribution: edgecore"),
+        "microk8s" | "k8s-snap" => bad("it needs snapd and systemd, which are not here", "distribution: kubernetes"),
+        _ => bad(
+            "not a known distribution; the embedded Kubernetes runs instead",
             "distribution: kubernetes",
         ),
-        _ => bad("not a known distribution", "distribution: kubernetes"),
+    }
+}
+
+/// The path of a program that the owner brings.
+pub(crate) fn program(text: &str) -> Verdict {
+    let climbs = text.split('/').any(|part| part == "..");
+    if text.starts_with('/') && !text.ends_with('/') && !climbs && !text.contains(['\0', '\n']) && text.len() <= 1000 {
+        Good
+    } else {
+        bad("not the whole path of a program", "path: /usr/local/bin/k3s")
+    }
+}
+
+/// A release's name: it becomes a folder's.
+pub(crate) fn version(text: &str) -> Verdict {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
+    if text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(allowed) {
+        Good
+    } else {
+        bad("not the name of a release", "version: v1.33.4+k3s1")
+    }
+}
+
+/// Where a program is fetched from.
+pub(crate) fn program_url(text: &str) -> Verdict {
+    let host = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    match host {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !text.contains(char::is_whitespace) => Good,
+        _ => bad("not an address of http or https", "url: https://SERVER/k3s"),
+    }
+}
+
+pub(crate) fn sha256(text: &str) -> Verdict {
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Good
+    } else {
+        bad("a SHA-256 has 64 hexadecimal digits", "sha256: what sha256sum says of the file")
     }
 }
 

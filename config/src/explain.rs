@@ -107,6 +107,10 @@ fn section(item: &Item, keys: &'static [Key], path: &str, fate: Fate, report: &R
     let Tree::Section(values) = &item.value else { return };
     for key in keys {
         if let Some(value) = values.get(key.name) {
+            // A name alone clears the rest: worth a line only where there was something.
+            if std::ptr::eq(keys, schema::DISTRIBUTION) && value.value == Tree::Empty && value.lost.is_empty() {
+                continue;
+            }
             let path = if path.is_empty() {
                 key.name.to_owned()
             } else {

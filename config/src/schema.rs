@@ -20,6 +20,8 @@ pub(crate) struct Key {
     pub effect: &'static str,
     /// Why it does nothing in this version, if so.
     pub not_yet: Option<&'static str>,
+    /// The key of a section that a text in the section's place stands for. Such a text says that the other keys are not set.
+    pub short: Option<&'static str>,
     pub check: Check,
 }
 
@@ -69,6 +71,7 @@ const fn key(name: &'static str, camel: &'static str, spellings: &'static [&'sta
         phases: &[],
         effect: "",
         not_yet: None,
+        short: None,
         check: Check::None,
     }
 }
@@ -87,6 +90,11 @@ impl Key {
 
     const fn not_yet(mut self, why: &'static str) -> Self {
         self.not_yet = Some(why);
+        self
+    }
+
+    const fn short(mut self, name: &'static str) -> Self {
+        self.short = Some(name);
         self
     }
 
@@ -208,10 +216,19 @@ pub(crate) const SKERRY: &[Key] = &[
         )
         .checked(Check::Pair(check::environment)),
     key("install", "install", &[], Section(INSTALL)).on(&[], "for the installer: what a machine does that is started to install"),
-    key("distribution", "distribution", &[], Text)
-        .on(&[Kubernetes], "which Kubernetes runs")
-        .checked(Check::Text(check::distribution)),
+    key("distribution", "distribution", &[], Section(DISTRIBUTION))
+        .on(&[Kubernetes], "which Kubernetes runs, and where its program comes from")
+        .short("name"),
     key("trust_media", "trustMedia", &[], Bool).on(&[Boot], "whether a removable medium may bring configuration"),
+];
+
+/// The section `skerry.distribution:`.
+pub(crate) const DISTRIBUTION: &[Key] = &[
+    key("name", "name", &[], Text).checked(Check::Text(check::distribution)),
+    key("path", "path", &[], Text).checked(Check::Text(check::program)),
+    key("version", "version", &[], Text).checked(Check::Text(check::version)),
+    key("url", "url", &[], Text).checked(Check::Text(check::program_url)),
+    key("sha256", "sha256", &[], Text).checked(Check::Text(check::sha256)),
 ];
 
 const WRITE_FILE: &[Key] = &[
@@ -313,7 +330,17 @@ mod tests {
 
     #[test]
     fn spellings_are_unambiguous() {
-        for keys in [TOP, SKERRY, WRITE_FILE, WIFI, INSTALL, USER, network::NETWORK, network::INTERFACE] {
+        for keys in [
+            TOP,
+            SKERRY,
+            DISTRIBUTION,
+            WRITE_FILE,
+            WIFI,
+            INSTALL,
+            USER,
+            network::NETWORK,
+            network::INTERFACE,
+        ] {
             for key in keys {
                 for spelling in key.all_spellings() {
                     assert_eq!(keys.iter().filter(|key| key.is_spelled(spelling)).count(), 1, "{spelling}");

@@ -96,10 +96,49 @@ pub struct Skerry {
     pub environment: BTreeMap<String, String>,
     /// For the installer.
     pub install: Install,
-    /// Which Kubernetes.
-    pub distribution: Distribution,
+    /// Which Kubernetes: its name alone (`distribution: k3s`), or a section that also says where its program comes from.
+    #[schemars(with = "Written")]
+    pub distribution: Choice,
     /// Whether a removable medium may bring configuration after the first boot.
     pub trust_media: bool,
+}
+
+/// Which Kubernetes, and where its program comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Choice {
+    /// `kubernetes` (the embedded one), `k3s`, `k0s`, `kubelet` (a node of a cluster made by kubeadm), `edgecore` (KubeEdge) or `none`.
+    pub name: Distribution,
+    /// Its program, where it lies on this machine already; without `path`, `version` and `url` it is looked for as `/usr/local/bin/NAME`.
+    pub path: Option<String>,
+    /// The release whose program is fetched, such as `v1.33.4+k3s1`, and kept below `/var/lib/skerry/distributions`.
+    pub version: Option<String>,
+    /// Where the program is fetched from, if not from where the project publishes it.
+    pub url: Option<String>,
+    /// The program's SHA-256: a program that has another one is not run.
+    pub sha256: Option<String>,
+}
+
+impl From<Distribution> for Choice {
+    fn from(name: Distribution) -> Self {
+        Self { name, ..Self::default() }
+    }
+}
+
+impl PartialEq<Distribution> for Choice {
+    fn eq(&self, name: &Distribution) -> bool {
+        self.name == *name
+    }
+}
+
+/// The two ways of writing a [`Choice`], for the schema.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+#[allow(dead_code, reason = "only its schema is used")]
+enum Written {
+    Name(Distribution),
+    Choice(Choice),
 }
 
 /// Which Kubernetes runs on this machine.
@@ -109,10 +148,38 @@ pub enum Distribution {
     /// The embedded upstream Kubernetes.
     #[default]
     Kubernetes,
+    /// k3s, by its own program.
+    K3s,
+    /// k0s, by its own program.
+    K0s,
+    /// The embedded kubelet, as a node of a cluster that kubeadm made.
+    Kubelet,
+    /// `KubeEdge`'s node, by its own program.
+    Edgecore,
     /// None: a machine to log in to.
     None,
     /// A stand-in for tests of supervision.
     Fake,
+}
+
+impl Distribution {
+    /// Its name, as the configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::K3s => "k3s",
+            Self::K0s => "k0s",
+            Self::Kubelet => "kubelet",
+            Self::Edgecore => "edgecore",
+            Self::None => "none",
+            Self::Fake => "fake",
+        }
+    }
+
+    /// Whether pods run on this machine.
+    pub fn is_node(self) -> bool {
+        !matches!(self, Self::None | Self::Fake)
+    }
 }
 
 /// One Wi-Fi network.

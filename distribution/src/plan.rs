@@ -25,6 +25,8 @@ pub struct File {
     pub mode: u32,
     /// Content.
     pub text: String,
+    /// Its reader rewrites it: it is written only where it is missing, or where what would be written has changed since it was.
+    pub keep: bool,
 }
 
 impl File {
@@ -34,7 +36,14 @@ impl File {
             path: path.into(),
             mode,
             text: text.into(),
+            keep: false,
         }
+    }
+
+    /// The same, left as its reader rewrote it.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { keep: true, ..self }
     }
 }
 

@@ -37,7 +37,8 @@ pub fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-fn containerd(pause: &str) -> String {
+/// The text of containerd's configuration, with the sandbox image's name.
+pub(crate) fn containerd(pause: &str) -> String {
     format!(
         r#"version = 3
 root = "/var/lib/containerd"

@@ -44,7 +44,7 @@ pub mod registries;
 pub mod role;
 pub mod settings;
 pub mod token;
-mod units;
+pub(crate) mod units;
 mod worker;
 
 pub use settings::{Settings, settings};

@@ -80,7 +80,7 @@ pub struct Settings {
 }
 
 /// Variables that change how a component behaves under another supervisor, and so must not reach it.
-const DENIED: &[&str] = &[
+pub const DENIED: &[&str] = &[
     "INVOCATION_ID",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",

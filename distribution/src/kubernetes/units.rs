@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Control plane: before pods, after PID 1 and the runtime.
 const CONTROL_PLANE: i32 = -997;
 /// The runtime and kubelet.
-pub(super) const RUNTIME: i32 = -999;
+pub(crate) const RUNTIME: i32 = -999;
 const TITLE: &str = "Kubernetes: datastore";
 const FILES: Option<u64> = Some(1 << 20);
 
@@ -100,7 +100,7 @@ pub(super) fn files(run_cmd: bool) -> Unit {
     step("kube-files", "Kubernetes: configuration files", &["prepare"], 30).after(first)
 }
 
-pub(super) fn pause() -> Unit {
+pub(crate) fn pause() -> Unit {
     step("kube-pause", "Kubernetes: sandbox image", &["import", "pause"], 120).after(&["containerd"])
 }
 
@@ -111,7 +111,7 @@ pub(super) fn ready() -> Unit {
     ready
 }
 
-pub(super) fn images() -> Unit {
+pub(crate) fn images() -> Unit {
     step("kube-images", "Kubernetes: images", &["import"], 900).after(&["kube-ready", "kube-pause"])
 }
 
@@ -143,7 +143,7 @@ pub(super) fn step(name: &str, title: &str, words: &[&str], deadline: u64) -> Un
     unit
 }
 
-pub(super) fn service(name: &str, title: &str, (argv, env): super::Command, oom_score: i32, grace: u64) -> Unit {
+pub(crate) fn service(name: &str, title: &str, (argv, env): super::Command, oom_score: i32, grace: u64) -> Unit {
     let mut unit = Unit::service(name, title, &[]);
     unit.argv = argv;
     unit.env = env;
@@ -161,7 +161,7 @@ pub(super) fn launched(name: &str, title: &str, s: &Settings, oom_score: i32, gr
     service(name, title, (argv, argv::environment(s)), oom_score, grace)
 }
 
-pub(super) trait ReadyAt {
+pub(crate) trait ReadyAt {
     fn ready(self, url: &str) -> Self;
 }
 
@@ -178,7 +178,7 @@ impl ReadyAt for Unit {
     }
 }
 
-pub(super) fn containerd(s: &Settings) -> Unit {
+pub(crate) fn containerd(s: &Settings) -> Unit {
     let mut unit = service("containerd", "Container runtime", argv::containerd(s), RUNTIME, 20).after(&["kube-files"]);
     unit.ready = Ready::Notify;
     // Its children hold the pods: they stay when it is stopped.

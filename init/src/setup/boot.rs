@@ -193,6 +193,7 @@ fn services(config: &Config) -> Vec<Unit> {
         },
         ..helper("disk-guard", "Room on the disk for the datastore", &["storage", "guard"]).after(&["clock"])
     }));
+    units.extend(wants_iscsi(config).then(iscsid));
     if authorized::any_remote(config) {
         units.push(Unit {
             kind: Kind::OneShot { retry: true, every: None },
@@ -201,6 +202,23 @@ fn services(config: &Config) -> Vec<Unit> {
         });
     }
     units
+}
+
+/// Storage drivers (Longhorn for one) log in to targets by the host's iscsid, and their guides ask for this module.
+fn wants_iscsi(config: &Config) -> bool {
+    config
+        .skerry
+        .modules
+        .iter()
+        .any(|m| m.split_whitespace().next() == Some("iscsi_tcp"))
+}
+
+fn iscsid() -> Unit {
+    let mut unit = Unit::service("iscsid", "iSCSI sessions", &["/usr/sbin/iscsid", "--foreground"]).after(&["apply-boot", "boot-cmd"]);
+    // Without it a disk that lost its line is not found again. Sessions are the kernel's, and stay when it is stopped.
+    unit.oom_score = -900;
+    unit.stop.scope = Scope::MainOnly;
+    quiet(unit)
 }
 
 /// What the host of a virtual machine asks for addresses, a clean shutdown and quiet disks. Its port's link is udevd's, and may come later.
@@ -333,10 +351,19 @@ mod tests {
     }
 
     #[test]
+    fn iscsid_runs_where_its_module_is_asked_for() {
+        let mut config = Config::default();
+        let runs = |config: &Config| units(config, &facts("disk"), &distribution()).iter().any(|u| u.name == "iscsid");
+        assert!(!runs(&config));
+        config.skerry.modules = vec!["nbd".into(), "iscsi_tcp debug_iscsi_tcp=1".into()];
+        assert!(runs(&config));
+    }
+
+    #[test]
     fn golden_boots() {
         let none = Config {
             skerry: skerry_config::types::Skerry {
-                distribution: Distribution::None,
+                distribution: Distribution::None.into(),
                 ..Default::default()
             },
             ..Config::default()

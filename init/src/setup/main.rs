@@ -10,6 +10,7 @@ mod clock;
 mod coldplug;
 mod command;
 mod confirm;
+mod distribution;
 mod esp;
 mod facts;
 mod folder;
@@ -69,6 +70,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "seal" => seal::run(),
         "banner" => banner::run(rest),
         "kube" => kube::run(rest),
+        "distribution" => distribution::run(rest),
         other => bail!("reading the arguments: setup has no sub-command {other:?}"),
     }
 }

@@ -7,6 +7,7 @@ mod cuts;
 mod cuts_real;
 pub(crate) mod disk;
 mod disks;
+mod distributions;
 mod faults;
 pub mod grub;
 mod install;
@@ -55,9 +56,10 @@ pub struct Case {
 }
 
 /// Those that run Kubernetes: they want both cores, and their limits are for a computer that does nothing else.
-const ALONE: [&str; 13] = [
+const ALONE: &[&str] = &[
     "slots-kubelet",
     "disk-ready-bios",
+    "kubelet",
     "servers",
     "join",
     "join-refused",
@@ -474,6 +476,18 @@ pub const TABLE: &[Case] = &[
         120,
         "two broken configurations come up to Ready",
         broken::clusters,
+    ),
+    unproven(
+        "distributions",
+        150,
+        "k3s (fetched over a bad line), k0s and edgecore by a stand-in that checks its surroundings against their contracts",
+        distributions::stand_ins,
+    ),
+    unproven(
+        "kubelet",
+        400,
+        "the embedded kubelet joins a control plane that knows only kubeadm's ways, by kubeadm's command; a pod, a power cut",
+        distributions::kubelet,
     ),
     torture(
         "cut-while-starting",

@@ -35,6 +35,18 @@ const KUBERNETES_MODULES: &[(&str, &str)] = &[
     ("vxlan", "foreign network plugins, flannel for one"),
 ];
 
+/// What programs need that are brought, and set up iptables by themselves.
+const BROUGHT_MODULES: &[(&str, &str)] = &[
+    ("iptable_filter", "iptables' own tables"),
+    ("iptable_nat", "iptables' own tables"),
+    ("ip6table_filter", "iptables' own tables"),
+    ("ip6table_nat", "iptables' own tables"),
+    ("ip_set", "network policies"),
+    ("xt_set", "network policies"),
+    ("xt_physdev", "network policies"),
+    ("wireguard", "flannel's encrypted backend"),
+];
+
 /// Set on every machine.
 const SYSCTLS: &[(&str, &str)] = &[
     ("fs.inotify.max_user_instances", "8192"),
@@ -58,7 +70,10 @@ const KUBERNETES_SYSCTLS: &[(&str, &str)] = &[
     // Strict filtering drops what comes back through a pod's bridge.
     ("net.ipv4.conf.all.rp_filter", "0"),
     ("net.ipv4.conf.default.rp_filter", "0"),
-    ("net.ipv4.ip_local_reserved_ports", "6443,10248-10250,10256-10259,30000-32767"),
+    (
+        "net.ipv4.ip_local_reserved_ports",
+        "2379-2382,6443-6444,10010,10248-10250,10256-10259,30000-32767",
+    ),
     ("net.ipv4.neigh.default.gc_thresh1", "1024"),
     ("net.ipv4.neigh.default.gc_thresh2", "4096"),
     ("net.ipv4.neigh.default.gc_thresh3", "8192"),
@@ -83,7 +98,9 @@ pub fn modules(s: &Settings) -> Failures {
     };
     let mut failures = vec![];
     if is_node(&s.config) {
-        let known = KUBERNETES_MODULES.iter().filter(|(name, _)| index.knows(name));
+        let brought = s.config.skerry.distribution != Distribution::Kubernetes;
+        let more = if brought { BROUGHT_MODULES } else { &[] };
+        let known = KUBERNETES_MODULES.iter().chain(more).filter(|(name, _)| index.knows(name));
         failures.extend(
             known
                 .filter_map(|(name, _)| module::load(&index, name, "").err())
@@ -128,7 +145,7 @@ fn ours(config: &Config) -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 fn is_node(config: &Config) -> bool {
-    config.skerry.distribution == Distribution::Kubernetes
+    config.skerry.distribution.name.is_node()
 }
 
 /// `net.ipv4.ip_forward` → `/proc/sys/net/ipv4/ip_forward`; as sysctl(8), `/` in a name that has dots first stands for a dot.
@@ -213,6 +230,7 @@ mod tests {
     fn tables_have_no_doubles() {
         let mut names: Vec<&str> = KUBERNETES_MODULES
             .iter()
+            .chain(BROUGHT_MODULES)
             .map(|(n, _)| *n)
             .chain(SYSCTLS.iter().chain(KUBERNETES_SYSCTLS).map(|(k, _)| *k))
             .collect();

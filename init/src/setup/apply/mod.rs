@@ -5,6 +5,7 @@ mod certificates;
 mod environment;
 mod hostkeys;
 mod identity;
+mod iscsi;
 mod issue;
 mod kernel;
 pub mod logins;
@@ -71,6 +72,7 @@ const BOOT: &[Step] = &[
     ("sysctls", kernel::sysctls),
     ("hostname", identity::hostname),
     ("machine-id", identity::machine_id),
+    ("iSCSI initiator", iscsi::initiator),
     ("ca_certs", certificates::apply),
     ("directories", time::directories),
     ("users", users::apply),
@@ -119,7 +121,7 @@ pub fn run(args: &[String]) -> Result<()> {
 
 fn bare() -> Config {
     let mut config = Config::default();
-    config.skerry.distribution = skerry_config::types::Distribution::None;
+    config.skerry.distribution = skerry_config::types::Distribution::None.into();
     config
 }
 

@@ -21,14 +21,17 @@ mod apply;
 mod certs;
 mod check;
 mod import;
-mod look;
+pub(crate) mod look;
 mod member;
 mod prepare;
-mod program;
+pub(crate) mod program;
 mod ready;
 mod restarts;
 mod run;
-mod x509;
+pub(crate) mod x509;
+
+pub(crate) use prepare::registries;
+pub(crate) use ready::{status, until_ready, watch_of};
 
 use anyhow::{Result, bail};
 

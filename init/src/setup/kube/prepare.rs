@@ -81,7 +81,7 @@ fn held() -> Held {
 }
 
 /// What k3s's file says of registries, for containerd. A file that the owner wrote for containerd itself counts more.
-fn registries() -> Result<()> {
+pub fn registries() -> Result<()> {
     let text = look::text(REGISTRIES);
     if text.trim().is_empty() {
         return Ok(());
