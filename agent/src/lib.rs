@@ -34,7 +34,6 @@ pub mod join;
 pub mod kubeconfig;
 pub mod log;
 pub mod manifests;
-pub mod notify;
 pub mod places;
 pub mod pods;
 pub mod renew;
