@@ -25,6 +25,7 @@
 pub mod approve;
 pub mod balancer;
 pub mod client;
+pub mod conditions;
 pub mod control;
 pub mod csr;
 pub mod files;
