@@ -3,10 +3,12 @@
 mod broken;
 mod buses;
 pub mod check;
+mod clock;
 mod cuts;
 mod cuts_real;
 pub(crate) mod disk;
 mod disks;
+mod farewell;
 mod faults;
 pub mod grub;
 mod install;
@@ -55,7 +57,8 @@ pub struct Case {
 }
 
 /// Those that run Kubernetes: they want both cores, and their limits are for a computer that does nothing else.
-const ALONE: [&str; 11] = [
+const ALONE: [&str; 12] = [
+    "farewell",
     "servers",
     "join",
     "join-refused",
@@ -338,6 +341,12 @@ pub const TABLE: &[Case] = &[
         "a damaged root block is an I/O error, never wrong bytes",
         root::damage,
     ),
+    unproven(
+        "clock-unset",
+        130,
+        "a clock at 1970: never before the release was made, waits for the network's time, says so, and goes on",
+        clock::unset,
+    ),
     always("watchdog", 50, "a stopped PID 1 is reset by the hardware watchdog", none::watchdog),
     always(
         "last-good",
@@ -381,6 +390,12 @@ pub const TABLE: &[Case] = &[
         260,
         "after a power cut: same CA, state kept, pod back; DNS, a Service, containerd restarted",
         node::second_boot,
+    ),
+    unproven(
+        "farewell",
+        400,
+        "pods are told of a shutdown and end before it, bounded; a second order forces it; the Node says how its machine is",
+        farewell::farewell,
     ),
     always(
         "network-devices",
