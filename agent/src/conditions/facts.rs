@@ -1,17 +1,13 @@
 //! What this machine knows of itself: small files that others left in `/run/skerry`, and a few of the kernel's.
 
 use crate::places::Places;
+use crate::pods::tool;
 use serde_json::Value;
 use skerry_sys::{file, verity};
 use std::path::Path;
-use std::time::Duration;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 /// No file of these is larger.
 const LARGEST: usize = 1 << 20;
-/// chrony answers at once, or not at all.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The mapped device under `/`, as stage 1 names it.
 const ROOT: &str = "root";
 
@@ -130,12 +126,9 @@ fn storage(report: &Value) -> Option<(String, String)> {
 
 /// What chrony says of itself, as comma-separated values.
 async fn tracking() -> String {
-    let mut chronyc = Command::new("/usr/bin/chronyc");
-    chronyc.args(["-n", "-c", "tracking"]).kill_on_drop(true);
-    match timeout(PATIENCE, chronyc.output()).await {
-        Ok(Ok(out)) => String::from_utf8_lossy(&out.stdout).into_owned(),
-        _ => String::new(),
-    }
+    tool::output("/usr/bin/chronyc", &["-n", "-c", "tracking"], "")
+        .await
+        .unwrap_or_default()
 }
 
 /// The last value is the leap status, which is `Not synchronised` until there is a source to follow.

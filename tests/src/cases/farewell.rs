@@ -1,7 +1,7 @@
 //! A machine that goes down: its pods are told first, while the cluster still answers; and what the node says of its machine.
 
-use super::check::{Checks, Expect};
-use super::start::{KUBERNETES_DISK, NODE_IS_READY, TO_READY, node_config, node_machine, to_ready, with_hello};
+use super::check::{Checks, Expect, Probe};
+use super::start::{KUBERNETES_DISK, NODE_IS_READY, TO_READY, log_in, node_config, node_machine, to_ready, with_hello};
 use super::{Bench, seconds, with_machine};
 use crate::machine::disk::Seed;
 use crate::machine::{Machine, Request};
@@ -42,12 +42,14 @@ pub fn farewell(bench: &Bench, checks: &mut Checks) -> Result<()> {
             let took = down.at.saturating_sub(ordered);
             checks.is("and it did wait for it", took >= seconds(20), &format!("{took:?}"));
         }
+        let down = machine.serial.mark();
+        log_in(bench, machine, down)?;
+        checks.probe(machine.ssh(&bench.lab)?, &LEFT_BEHIND, seconds(60))?;
         machine
             .serial
-            .wait_any(&NODE_IS_READY, mark, TO_READY)
+            .wait_any(&NODE_IS_READY, down, TO_READY)
             .context("waiting for the node to be Ready again")?;
-        machine.forget_login();
-        after(bench, machine, checks)?;
+        checks.probe(machine.ssh(&bench.lab)?, &AGAIN, seconds(400))?;
         forced(bench, machine, checks)
     })
 }
@@ -91,41 +93,42 @@ fn before(bench: &Bench, machine: &mut Machine, checks: &mut Checks) -> Result<(
     checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(400))
 }
 
-fn after(bench: &Bench, machine: &mut Machine, checks: &mut Checks) -> Result<()> {
-    let probes = [
-        (
-            "the gentle pod's preStop ran to its end",
-            "cat /var/lib/farewell/gentle",
-            Expect::Has("preStop done"),
-        ),
-        (
-            "the API server still answered it",
-            "cat /var/lib/farewell/gentle",
-            Expect::Has("400 Bad Request"),
-        ),
-        (
-            "the deaf pod was ended for the shutdown",
-            "kubectl get pod deaf -o jsonpath='{.status.phase} {.status.reason}'",
-            Expect::Is("Failed Terminated"),
-        ),
-        (
-            "the gentle one is there again",
-            "kubectl rollout status deployment/gentle --timeout=240s",
-            Expect::Success,
-        ),
-        (
-            "logind said how it ended",
-            "grep -h . /var/log/skerry/logind*",
-            Expect::Has("nobody is to be waited for"),
-        ),
-        (
-            "the data disk was unmounted",
-            "dmesg | grep -ciE 'recovery complete|orphan cleanup' || true",
-            Expect::Is("0"),
-        ),
-    ];
-    checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(400))
-}
+/// On the data disk, before Kubernetes is up again.
+const LEFT_BEHIND: [Probe<'static>; 4] = [
+    (
+        "the gentle pod's preStop ran to its end",
+        "cat /var/lib/farewell/gentle",
+        Expect::Has("preStop done"),
+    ),
+    (
+        "the API server still answered it",
+        "cat /var/lib/farewell/gentle",
+        Expect::Has("400 Bad Request"),
+    ),
+    (
+        "kubelet let go by itself, after it had ended the deaf one",
+        "grep -h . /var/log/skerry/logind*",
+        Expect::Has("nobody is to be waited for"),
+    ),
+    (
+        "the data disk was unmounted",
+        "dmesg | grep -ciE 'recovery complete|orphan cleanup' || true",
+        Expect::Is("0"),
+    ),
+];
+
+const AGAIN: [Probe<'static>; 2] = [
+    (
+        "the deaf pod was ended for the shutdown",
+        "kubectl get pod deaf -o jsonpath='{.status.phase} {.status.reason}'",
+        Expect::Is("Failed Terminated"),
+    ),
+    (
+        "the gentle one is there again",
+        "kubectl rollout status deployment/gentle --timeout=240s",
+        Expect::Success,
+    ),
+];
 
 /// A second order does not wait for the pods.
 fn forced(bench: &Bench, machine: &mut Machine, checks: &mut Checks) -> Result<()> {
