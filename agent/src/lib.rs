@@ -25,6 +25,7 @@
 pub mod approve;
 pub mod balancer;
 pub mod client;
+pub mod conditions;
 pub mod control;
 pub mod csr;
 pub mod files;
@@ -34,7 +35,6 @@ pub mod join;
 pub mod kubeconfig;
 pub mod log;
 pub mod manifests;
-pub mod notify;
 pub mod places;
 pub mod pods;
 pub mod renew;

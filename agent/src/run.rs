@@ -1,7 +1,7 @@
 //! `agent run`: all that goes on at the same time.
 //!
 //! ```text
-//!  pod network · server: manifests, addresses of Services ───────────── until the end
+//!  pod network · conditions of the machine · server: manifests, addresses of Services ───────────── until the end
 //!  worker: balancer ────────────────────────────────────────────────── until the end
 //!  duties, each round with the node's credentials as they are now: worker: refresh, renew · server: approve
 //! ```
@@ -10,12 +10,12 @@ use crate::balancer::{self, Pool};
 use crate::client::{self, now};
 use crate::files::{self, Agent, Role, Servers};
 use crate::issue::LIFE;
-use crate::notify::Notify;
 use crate::places::Places;
-use crate::{approve, manifests, pods, renew, service_lb};
+use crate::{approve, conditions, manifests, pods, renew, service_lb};
 use anyhow::{Context, Result};
 use kube::Client;
 use skerry_sys::file;
+use skerry_sys::notify::Notify;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
@@ -39,6 +39,7 @@ pub async fn run(places: &Places, notify: &Notify) -> Result<()> {
             None
         }
     };
+    tokio::spawn(conditions::run(places.clone(), agent.node_name.clone()));
     tracing::info!(node = agent.node_name, role = ?agent.role, "the node's agent is up");
     notify.say("READY=1");
     loop {

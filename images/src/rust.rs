@@ -16,6 +16,7 @@ pub const PROGRAMS: &[(&str, &str, &str)] = &[
     ("skerry-init", "setup", "usr/lib/skerry/setup"),
     ("skerry-network", "netd", "usr/lib/skerry/netd"),
     ("skerry-agent", "agent", "usr/lib/skerry/agent"),
+    ("skerry-logind", "logind", "usr/lib/skerry/logind"),
     ("skerry-fetch", "fetch", "usr/lib/skerry/fetch"),
     ("skerry-cli", "skerry", "usr/bin/skerry"),
 ];
@@ -31,7 +32,12 @@ struct Way {
 const WAYS: &[Way] = &[
     Way {
         profile: "resident",
-        programs: &[("skerry-init", "init"), ("skerry-network", "netd"), ("skerry-agent", "agent")],
+        programs: &[
+            ("skerry-init", "init"),
+            ("skerry-network", "netd"),
+            ("skerry-agent", "agent"),
+            ("skerry-logind", "logind"),
+        ],
         at_fixed_address: true,
     },
     Way {

@@ -23,7 +23,6 @@ pub mod facts;
 pub mod look;
 pub mod names;
 pub mod netlink;
-pub mod notify;
 pub mod outputs;
 pub mod plan;
 pub mod ready;

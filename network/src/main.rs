@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use skerry_network::daemon::{Daemon, Places};
-use skerry_network::notify::Notify;
+use skerry_sys::notify::Notify;
 use std::process::ExitCode;
 
 mod log;

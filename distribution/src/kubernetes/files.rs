@@ -137,6 +137,8 @@ fn kubelet(s: &Settings) -> Value {
         // The client certificate is reissued by the same rule as all others (`certs.rs`), without a signer in the cluster that
         // would have to be up first.
         "rotateCertificates": false,
+        "shutdownGracePeriod": format!("{}s", s.grace.all.as_secs()),
+        "shutdownGracePeriodCriticalPods": format!("{}s", s.grace.critical.as_secs()),
         "systemReserved": { "cpu": "100m", "memory": "200Mi" },
         // `/usr` is read-only.
         "volumePluginDir": "/var/lib/kubelet/volumeplugins",

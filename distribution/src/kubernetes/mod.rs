@@ -12,6 +12,7 @@
 //! | [`manifests`], [`agent`], [`coredns`] | what is put into the cluster |
 //! | [`address`] | which address is the node's |
 //! | [`datastore`], [`member`] | where the objects are kept, and how a server's etcd joins its peers' |
+//! | [`farewell`] | how long pods have to end when the machine goes down |
 //! | [`held`] | what must not be begun anew |
 //! | [`token`], [`bundle`] | the bootstrap token, and what servers give each other |
 //! | [`registries`] | k3s's `registries.yaml` for containerd |
@@ -31,6 +32,7 @@ pub mod cidr;
 pub mod cluster;
 mod coredns;
 pub mod datastore;
+mod farewell;
 pub mod files;
 pub mod held;
 pub mod images;

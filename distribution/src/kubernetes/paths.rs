@@ -48,6 +48,8 @@ pub const SETUP: &str = "/usr/lib/skerry/setup";
 pub const FETCH: &str = "/usr/lib/skerry/fetch";
 /// The helper that talks to the cluster.
 pub const AGENT: &str = "/usr/lib/skerry/agent";
+/// Tells kubelet of a shutdown.
+pub const LOGIND: &str = "/usr/lib/skerry/logind";
 /// What `agent join` is to do: servers, token, name. It holds the token: 0600, in memory.
 pub const JOIN: &str = "/run/skerry/kube/join.json";
 /// What `agent run` is to do.

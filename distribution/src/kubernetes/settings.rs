@@ -7,6 +7,7 @@ use super::arguments::{self, Component, Meaning};
 use super::backend::Backend;
 use super::cidr::Cidr;
 use super::datastore::{Datastore, External};
+use super::farewell::{self, Grace};
 use super::node::{self, Taint};
 use super::role::{Endpoint, Role};
 use crate::{Facts, Problem};
@@ -73,6 +74,8 @@ pub struct Settings {
     pub agent_token: Option<Token>,
     /// `resolv.conf` for pods that use the node's DNS; none = the system's.
     pub resolv_conf: Option<String>,
+    /// How long pods have to end when the machine goes down.
+    pub grace: Grace,
     /// Flags of single components, without dashes, in order.
     pub args: Vec<(Component, String)>,
     /// Environment of every component.
@@ -119,6 +122,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         token: Token::Random,
         agent_token: None,
         resolv_conf: None,
+        grace: Grace::default(),
         args: vec![],
         environment: BTreeMap::new(),
     };
@@ -153,6 +157,9 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
     reader.datastore();
     reader.token_strength();
     reader.proxies();
+    let (grace, more) = farewell::take(&mut settings.args);
+    settings.grace = grace;
+    problems.extend(more);
     (settings, problems)
 }
 

@@ -9,16 +9,19 @@
 //!                                                              └─ kube-ready ── kube-images ── kube-manifests
 //! ```
 //!
+//! `logind` (after `kube-files`, before kubelet) is the first to be stopped when the machine goes down: everything else waits until kubelet
+//! has ended the pods.
+//!
 //! What needs no network does not wait for it. What the node does not need to become Ready (large images, add-ons) waits until it
 //! is: on a small machine they would only take the processor from each other. `run_cmd` comes before all of it, as in k3OS, where there is one.
 
 use super::argv;
 use super::datastore::Datastore;
-use super::paths::{AGENT, FETCH, SETUP};
+use super::paths::{AGENT, FETCH, LOGIND, SETUP};
 use super::role::Role;
 use super::settings::Settings;
 use super::worker;
-use skerry_control::unit::{Kind, Ready, Scope, Stop, Unit};
+use skerry_control::unit::{Farewell, Kind, Ready, Scope, Stop, Unit};
 use std::time::Duration;
 
 /// Control plane: before pods, after PID 1 and the runtime.
@@ -26,12 +29,14 @@ const CONTROL_PLANE: i32 = -997;
 /// The runtime and kubelet.
 pub(crate) const RUNTIME: i32 = -999;
 const TITLE: &str = "Kubernetes: datastore";
+const SIGUSR1: i32 = 10;
 const FILES: Option<u64> = Some(1 << 20);
 
 /// All units. `run_cmd`: there are commands that must come first.
 pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
     let mut units = vec![
         files(run_cmd),
+        logind(s),
         containerd(s),
         pause(),
         step("kube-certs", "Kubernetes: certificates", &["certs"], 180).after(&["kube-files", "netd", "clock"]),
@@ -204,5 +209,21 @@ fn api_server(s: &Settings) -> Unit {
 pub(super) fn kubelet(s: &Settings) -> Unit {
     launched("kubelet", "Kubernetes: kubelet", s, RUNTIME, 15)
         .ready("http://127.0.0.1:10248/healthz")
-        .after(&["containerd"])
+        // It looks for logind once, when it starts.
+        .after(&["containerd", "logind"])
+}
+
+/// Tells kubelet that the machine goes down, while all else still runs, and waits until the pods have ended.
+pub(super) fn logind(s: &Settings) -> Unit {
+    let limit = s.grace.limit();
+    let argv = vec![LOGIND.to_owned(), "--limit".to_owned(), limit.as_secs().to_string()];
+    let mut logind = service("logind", "Kubernetes: pods' farewell", (argv, vec![]), RUNTIME, 5);
+    logind.env_file = None;
+    logind.ready = Ready::Notify;
+    logind.farewell = s.grace.is_wanted().then_some(Farewell {
+        signal: SIGUSR1,
+        // It ends by itself in time.
+        grace: limit + Duration::from_secs(5),
+    });
+    logind.after(&["kube-files"])
 }

@@ -3,11 +3,13 @@
 mod broken;
 mod buses;
 pub mod check;
+mod clock;
 mod cuts;
 mod cuts_real;
 pub(crate) mod disk;
 mod disks;
 mod distributions;
+mod farewell;
 mod faults;
 pub mod grub;
 mod install;
@@ -60,6 +62,7 @@ const ALONE: &[&str] = &[
     "slots-kubelet",
     "disk-ready-bios",
     "kubelet",
+    "farewell",
     "servers",
     "join",
     "join-refused",
@@ -378,6 +381,12 @@ pub const TABLE: &[Case] = &[
         "a damaged root block is an I/O error, never wrong bytes",
         root::damage,
     ),
+    unproven(
+        "clock-unset",
+        130,
+        "a clock at 1970: never before the release was made, waits for the network's time, says so, and goes on",
+        clock::unset,
+    ),
     always("watchdog", 50, "a stopped PID 1 is reset by the hardware watchdog", none::watchdog),
     always(
         "last-good",
@@ -421,6 +430,12 @@ pub const TABLE: &[Case] = &[
         260,
         "after a power cut: same CA, state kept, pod back; DNS, a Service, containerd restarted",
         node::second_boot,
+    ),
+    unproven(
+        "farewell",
+        400,
+        "pods are told of a shutdown and end before it, bounded; a second order forces it; the Node says how its machine is",
+        farewell::farewell,
     ),
     always(
         "network-devices",
