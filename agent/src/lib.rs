@@ -16,6 +16,7 @@
 //! | [`pods`] | how the pods of one node reach those of another |
 //! | [`manifests`] | on servers: the owner's files become objects, and stay so |
 //! | [`service_lb`] | on servers: Services of type `LoadBalancer` get addresses |
+//! | [`members`] | on servers with etcd: who was deleted is a member no longer |
 //! | [`token`] | on servers: tokens by which machines join |
 //! | [`run`] | what goes on at the same time |
 //! | [`trouble`], [`notify`], [`log`] | what people and PID 1 are told |
@@ -34,6 +35,7 @@ pub mod join;
 pub mod kubeconfig;
 pub mod log;
 pub mod manifests;
+pub mod members;
 pub mod notify;
 pub mod places;
 pub mod pods;

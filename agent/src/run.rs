@@ -12,7 +12,7 @@ use crate::files::{self, Agent, Role, Servers};
 use crate::issue::LIFE;
 use crate::notify::Notify;
 use crate::places::Places;
-use crate::{approve, manifests, pods, renew, service_lb};
+use crate::{approve, manifests, members, pods, renew, service_lb};
 use anyhow::{Context, Result};
 use kube::Client;
 use skerry_sys::file;
@@ -79,7 +79,7 @@ async fn round(places: &Places, agent: &Agent, pool: Option<&Pool>, notify: &Not
     let duties = async {
         let done = match (agent.role, pool) {
             (Role::Worker, Some(pool)) => worker(places, agent, pool, notify).await,
-            _ => server(places).await,
+            _ => server(places, agent).await,
         };
         if let Err(why) = done {
             tracing::warn!("{why:#}; trying again");
@@ -116,8 +116,18 @@ async fn worker(places: &Places, agent: &Agent, pool: &Pool, notify: &Notify) ->
 }
 
 /// Ends only if it cannot begin.
-async fn server(places: &Places) -> Result<()> {
+async fn server(places: &Places, agent: &Agent) -> Result<()> {
     let server = client::server(places)?;
-    approve::approve(server).await;
+    let members = async {
+        if agent.etcd {
+            members::follow(server.clone(), places, &agent.node_name).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = approve::approve(server.clone()) => {}
+        () = members => {}
+    }
     Ok(())
 }

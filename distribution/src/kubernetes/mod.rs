@@ -12,7 +12,8 @@
 //! | [`manifests`], [`agent`], [`coredns`] | what is put into the cluster |
 //! | [`address`] | which address is the node's |
 //! | [`datastore`], [`member`] | where the objects are kept, and how a server's etcd joins its peers' |
-//! | [`held`] | what must not be begun anew |
+//! | [`held`], [`change`] | what must not be begun anew; how the datastore becomes another one |
+//! | [`snapshots`], [`schedule`] | copies of the objects, and when they are made |
 //! | [`token`], [`bundle`] | the bootstrap token, and what servers give each other |
 //! | [`registries`] | k3s's `registries.yaml` for containerd |
 //! | [`images`] | which image archives are to be imported |
@@ -27,6 +28,7 @@ pub mod backend;
 pub mod base64;
 pub mod bundle;
 pub mod certs;
+pub mod change;
 pub mod cidr;
 pub mod cluster;
 mod coredns;
@@ -42,7 +44,9 @@ pub mod node;
 pub mod paths;
 pub mod registries;
 pub mod role;
+pub mod schedule;
 pub mod settings;
+pub mod snapshots;
 pub mod token;
 mod units;
 mod worker;
