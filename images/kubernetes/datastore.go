@@ -375,12 +375,25 @@ func empty(folder, name, peer string) error {
 	if err != nil {
 		return err
 	}
+	folder, err = filepath.Abs(folder)
+	if err != nil {
+		return err
+	}
+	// Sockets that nobody else reaches. etcd wants the form of a host and a port, which makes a name in the working directory.
 	sockets, err := os.MkdirTemp("", "skerry-etcd")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(sockets)
-	socket := func(name string) url.URL { return url.URL{Scheme: "unix", Host: filepath.Join(sockets, name)} }
+	before, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	if err := os.Chdir(sockets); err != nil {
+		return err
+	}
+	defer os.Chdir(before)
+	socket := func(name string) url.URL { return url.URL{Scheme: "unix", Host: name + ":1"} }
 	config := embed.NewConfig()
 	config.Dir, config.Name, config.LogLevel = folder, name, "error"
 	config.ListenPeerUrls, config.AdvertisePeerUrls = []url.URL{socket("peer")}, []url.URL{*advertised}
@@ -423,7 +436,9 @@ func copyEtcd(from string, to *bolt.Tx) error {
 				continue
 			}
 			target.FillPercent = 0.9
-			if err := source.ForEach(target.Put); err != nil {
+			// What is put must stay until the commit, and the source is closed before.
+			put := func(at, value []byte) error { return target.Put(at, bytes.Clone(value)) }
+			if err := source.ForEach(put); err != nil {
 				return err
 			}
 		}

@@ -139,7 +139,12 @@ impl Cluster {
     fn arguments(&self, name: &str) -> Vec<String> {
         let mut arguments = self.flags(name);
         if name == "kube-apiserver" && matches!(self.store, Store::Etcd(_)) {
-            arguments.push(format!("etcd-cafile={}/etc/kubernetes/pki/ca.crt", self.dir.display()));
+            let pki = self.dir.join("etc/kubernetes/pki");
+            arguments.extend([
+                format!("etcd-cafile={}/ca.crt", pki.display()),
+                format!("etcd-certfile={}/apiserver-kubelet-client.crt", pki.display()),
+                format!("etcd-keyfile={}/apiserver-kubelet-client.key", pki.display()),
+            ]);
         }
         arguments
     }
@@ -156,6 +161,7 @@ impl Cluster {
             "etcd" => vec![
                 format!("advertise-client-urls={etcd}"),
                 format!("cert-file={pki}/apiserver.crt"),
+                "client-cert-auth=true".into(),
                 format!("data-dir={dir}/etcd"),
                 format!("key-file={pki}/apiserver.key"),
                 format!("listen-client-urls={etcd}"),
