@@ -24,6 +24,8 @@ pub enum Store {
     Etcd(u16),
     /// kine with another database, by its address.
     Database(String),
+    /// etcds of the test's own on 127.0.0.1 and so on, port 2379, with the certificates that kubeadm makes for them.
+    Members,
 }
 
 pub struct Cluster {
@@ -81,7 +83,7 @@ impl Cluster {
             symlink(program, dir.join("bin").join(name)).unwrap();
         }
         let (port, address) = (free_port(), address());
-        certificates(dir, port, address);
+        certificates(dir, port, address, &store);
         let super_admin = std::fs::read_to_string(dir.join("etc/kubernetes/super-admin.conf")).unwrap();
         Self {
             dir: dir.to_owned(),
@@ -138,12 +140,17 @@ impl Cluster {
 
     fn arguments(&self, name: &str) -> Vec<String> {
         let mut arguments = self.flags(name);
-        if name == "kube-apiserver" && matches!(self.store, Store::Etcd(_)) {
-            let pki = self.dir.join("etc/kubernetes/pki");
+        let certificates = match self.store {
+            Store::Etcd(_) => Some(("ca.crt", "apiserver-kubelet-client")),
+            Store::Members => Some(("etcd/ca.crt", "apiserver-etcd-client")),
+            _ => None,
+        };
+        if let ("kube-apiserver", Some((ca, client))) = (name, certificates) {
+            let pki = self.dir.join("etc/kubernetes/pki").display().to_string();
             arguments.extend([
-                format!("etcd-cafile={}/ca.crt", pki.display()),
-                format!("etcd-certfile={}/apiserver-kubelet-client.crt", pki.display()),
-                format!("etcd-keyfile={}/apiserver-kubelet-client.key", pki.display()),
+                format!("etcd-cafile={pki}/{ca}"),
+                format!("etcd-certfile={pki}/{client}.crt"),
+                format!("etcd-keyfile={pki}/{client}.key"),
             ]);
         }
         arguments
@@ -155,6 +162,7 @@ impl Cluster {
         let conf = format!("{dir}/etc/kubernetes/controller-manager.conf");
         let etcd = match &self.store {
             Store::Etcd(port) => format!("https://127.0.0.1:{port}"),
+            Store::Members => "https://127.0.0.1:2379,https://127.0.0.2:2379,https://127.0.0.3:2379".to_owned(),
             _ => format!("unix://{dir}/kine.sock"),
         };
         match name {
@@ -271,7 +279,13 @@ fn admin(text: &str, port: u16) -> Client {
 
 /// As kubeadm makes them on a server.
 #[allow(clippy::disallowed_methods, reason = "a test's own scratch file")]
-fn certificates(dir: &Path, port: u16, address: IpAddr) {
+fn certificates(dir: &Path, port: u16, address: IpAddr, store: &Store) {
+    let etcd = if *store == Store::Members {
+        let names = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
+        json!({ "local": { "serverCertSANs": names, "peerCertSANs": names } })
+    } else {
+        json!({ "external": { "endpoints": ["http://127.0.0.1:2379"] } })
+    };
     let conf = dir.join("etc/kubernetes");
     let init = json!({
         "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "InitConfiguration",
@@ -281,7 +295,7 @@ fn certificates(dir: &Path, port: u16, address: IpAddr) {
     let cluster = json!({
         "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration", "certificatesDir": conf.join("pki"),
         "apiServer": { "certSANs": ["127.0.0.1"] }, "controlPlaneEndpoint": format!("127.0.0.1:{port}"),
-        "encryptionAlgorithm": "ECDSA-P256", "etcd": { "external": { "endpoints": ["http://127.0.0.1:2379"] } },
+        "encryptionAlgorithm": "ECDSA-P256", "etcd": etcd,
         "kubernetesVersion": "v1.36.3", "networking": { "serviceSubnet": "10.43.0.0/16" },
     });
     let file = dir.join("kubeadm.yaml");

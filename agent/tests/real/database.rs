@@ -69,6 +69,7 @@ impl Database {
         let found = |paths: &[&str]| paths.iter().find(|p| Path::new(p).exists()).map(|p| (*p).to_owned());
         let server = found(&["/usr/sbin/mariadbd"])?;
         let install = found(&["/usr/bin/mariadb-install-db"])?;
+        found(&["/usr/bin/my_print_defaults"])?;
         let data = fresh(dir, None);
         let owner = if rustix::process::geteuid().is_root() { vec!["--user=root".to_owned()] } else { vec![] };
         let folder = format!("--datadir={}", data.display());
