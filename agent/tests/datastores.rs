@@ -193,7 +193,11 @@ fn what_is_damaged_is_refused(cluster: &Cluster, at: &dyn Fn(&str) -> String) {
         bytes[flip] ^= 0x40;
         for content in [&bytes[..], &whole[..whole.len() / 2], b""] {
             std::fs::write(at("damaged.db"), content).unwrap();
-            assert!(!datastore(cluster, &["look", &at("damaged.db")]).status.success(), "{name}: {} bytes", content.len());
+            assert!(
+                !datastore(cluster, &["look", &at("damaged.db")]).status.success(),
+                "{name}: {} bytes",
+                content.len()
+            );
             let made = datastore(cluster, &["to-etcd", &at("damaged.db"), &at("made"), "s1", PEER]);
             assert!(!made.status.success() && !Path::new(&at("made")).exists());
         }

@@ -125,12 +125,14 @@ impl Server {
     /// As `setup kube run etcd` and `setup kube member` do it.
     async fn join(&mut self, by: &Server) {
         let url = peer_url(self.address);
-        let start = until("it is a member", async || match member::next(&by.members().await?, self.name, &url) {
-            Next::Ask(what) => {
-                by.ask(&what).await;
-                None
+        let start = until("it is a member", async || {
+            match member::next(&by.members().await?, self.name, &url) {
+                Next::Ask(what) => {
+                    by.ask(&what).await;
+                    None
+                }
+                Next::Start(all) => Some(all),
             }
-            Next::Start(all) => Some(all),
         })
         .await;
         self.start(&Start::Joining(start));

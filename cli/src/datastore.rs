@@ -138,7 +138,11 @@ fn words(command: Command) -> Result<(Vec<String>, Option<How>)> {
         Command::Restore { file, how } => {
             // The helper runs elsewhere.
             let file = std::path::absolute(&file).with_context(|| format!("finding {}", file.display()))?;
-            let file = file.into_os_string().into_string().ok().context("reading the file's name: it is no text")?;
+            let file = file
+                .into_os_string()
+                .into_string()
+                .ok()
+                .context("reading the file's name: it is no text")?;
             (vec!["restore".to_owned(), file], Some(how))
         }
         Command::Alone { how } => (one("alone"), Some(how)),
@@ -205,7 +209,12 @@ mod tests {
         assert_eq!(said(Command::Save { name: None }), ["save"]);
         assert_eq!(said(Command::Save { name: Some("x".into()) }), ["save", "x"]);
         assert_eq!(said(Command::List { json: true }), ["list", "--json"]);
-        assert_eq!(said(Command::Delete { names: vec!["a".into(), "b".into()] }), ["delete", "a", "b"]);
+        assert_eq!(
+            said(Command::Delete {
+                names: vec!["a".into(), "b".into()]
+            }),
+            ["delete", "a", "b"]
+        );
         let file = "/media/stick/a.db".into();
         assert_eq!(said(Command::Restore { file, how: how() }), ["restore", "/media/stick/a.db"]);
         assert_eq!(said(Command::Alone { how: how() }), ["alone"]);

@@ -178,10 +178,9 @@ impl Cluster {
                 "name=s1".into(),
                 format!("trusted-ca-file={pki}/ca.crt"),
             ],
-            "kine" if matches!(self.store, Store::Database(_)) => vec![
-                format!("listen-address=unix://{dir}/kine.sock"),
-                "metrics-bind-address=0".into(),
-            ],
+            "kine" if matches!(self.store, Store::Database(_)) => {
+                vec![format!("listen-address=unix://{dir}/kine.sock"), "metrics-bind-address=0".into()]
+            }
             "kine" => vec![
                 format!("endpoint=sqlite://{dir}/db/state.db?_journal_mode=WAL&_busy_timeout=30000&_synchronous=OFF&_txlock=immediate"),
                 format!("listen-address=unix://{dir}/kine.sock"),

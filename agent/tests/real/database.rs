@@ -32,7 +32,9 @@ impl Database {
     /// None where it is not installed.
     pub fn postgresql(dir: &Path) -> Option<Self> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-        let bin = versions.filter_map(|v| Some(v.ok()?.path().join("bin"))).find(|b| b.join("initdb").exists())?;
+        let bin = versions
+            .filter_map(|v| Some(v.ok()?.path().join("bin")))
+            .find(|b| b.join("initdb").exists())?;
         let user = rustix::process::geteuid().is_root().then_some(NOBODY);
         let data = fresh(dir, user);
         let password = data.with_extension("password");
@@ -71,12 +73,22 @@ impl Database {
         let install = found(&["/usr/bin/mariadb-install-db"])?;
         found(&["/usr/bin/my_print_defaults"])?;
         let data = fresh(dir, None);
-        let owner = if rustix::process::geteuid().is_root() { vec!["--user=root".to_owned()] } else { vec![] };
+        let owner = if rustix::process::geteuid().is_root() {
+            vec!["--user=root".to_owned()]
+        } else {
+            vec![]
+        };
         let folder = format!("--datadir={}", data.display());
-        let argv = vec![install, "--no-defaults".into(), folder.clone(), "--auth-root-authentication-method=normal".into()];
+        let argv = vec![
+            install,
+            "--no-defaults".into(),
+            folder.clone(),
+            "--auth-root-authentication-method=normal".into(),
+        ];
         finishes(&[argv, owner.clone()].concat(), None);
         let first = data.with_extension("sql");
-        let words = format!("CREATE USER IF NOT EXISTS kine@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON kine.* TO kine@'127.0.0.1';");
+        let words =
+            format!("CREATE USER IF NOT EXISTS kine@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON kine.* TO kine@'127.0.0.1';");
         std::fs::write(&first, words.replace("; ", ";\n")).unwrap();
         let port = free_port();
         let argv = vec![
@@ -122,7 +134,11 @@ impl Database {
             if self.is_up() {
                 return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(120), "it does not start again: {}", self.said());
+            assert!(
+                begun.elapsed() < Duration::from_secs(120),
+                "it does not start again: {}",
+                self.said()
+            );
         }
     }
 
@@ -137,7 +153,11 @@ impl Database {
             if self.running.try_wait().unwrap().is_some() {
                 return false;
             }
-            assert!(begun.elapsed() < Duration::from_secs(120), "the database takes no calls: {}", self.said());
+            assert!(
+                begun.elapsed() < Duration::from_secs(120),
+                "the database takes no calls: {}",
+                self.said()
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
         true

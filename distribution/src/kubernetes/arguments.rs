@@ -102,8 +102,8 @@ pub enum Meaning {
 use Component::{ApiServer, ControllerManager, Etcd, Kubelet, Proxy, Scheduler};
 use Meaning::{
     AdvertiseAddress, AgentToken, AgentTokenFile, Arg, AsIs, ClusterCidr, ClusterDns, ClusterDomain, ClusterInit, DatastoreCa,
-    DatastoreCert, DatastoreEndpoint, DatastoreKey, Disable, DisableProxy, FlannelBackend, NodeExternalIp, NodeIp, NodeLabel, NodeName,
-    NoSnapshots, NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, SnapshotDir, SnapshotName, SnapshotRetention, SnapshotSchedule,
+    DatastoreCert, DatastoreEndpoint, DatastoreKey, Disable, DisableProxy, FlannelBackend, NoSnapshots, NodeExternalIp, NodeIp, NodeLabel,
+    NodeName, NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, SnapshotDir, SnapshotName, SnapshotRetention, SnapshotSchedule,
     TlsSan, Token, TokenFile, Without, WriteKubeconfig, WriteKubeconfigMode,
 };
 

@@ -200,7 +200,12 @@ mod tests {
             // Onto a server that lost all.
             let mut start = disk(&[], Some(Order::Restore));
             start.perform(&Step::Note(Order::Restore));
-            assert!(start.plan(&datastore).iter().all(|s| !matches!(s, Step::Make { replaced: Some(_), .. })));
+            assert!(
+                start
+                    .plan(&datastore)
+                    .iter()
+                    .all(|s| !matches!(s, Step::Make { replaced: Some(_), .. }))
+            );
         }
     }
 

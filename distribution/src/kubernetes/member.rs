@@ -156,7 +156,11 @@ mod tests {
 
     #[test]
     fn who_was_deleted_goes() {
-        let there = [member("1", "a", "10.0.0.1", false), member("2", "", "10.0.0.2", true), member("3", "c", "10.0.0.3", false)];
+        let there = [
+            member("1", "a", "10.0.0.1", false),
+            member("2", "", "10.0.0.2", true),
+            member("3", "c", "10.0.0.3", false),
+        ];
         let id = |name: &str| deleted(&there, name, "a").map(|ask| ask.body["ID"].clone());
         assert_eq!(id("c"), Some(json!("3")));
         assert_eq!([id("a"), id(""), id("worker")], [None, None, None]);

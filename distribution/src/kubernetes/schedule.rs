@@ -82,7 +82,11 @@ impl Fields {
         let fits = |set: u64, value: i64| set & (1 << value) != 0;
         // 1 January 1970 was a Thursday.
         let (by_date, by_weekday) = (fits(self.days, date), fits(self.weekdays, (day + 4).rem_euclid(7)));
-        let day = if self.either { by_date || by_weekday } else { by_date && by_weekday };
+        let day = if self.either {
+            by_date || by_weekday
+        } else {
+            by_date && by_weekday
+        };
         day && fits(self.months, month)
     }
 }
@@ -176,8 +180,21 @@ mod tests {
     #[test]
     fn what_is_none() {
         for text in [
-            "", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "5-1 * * * *", "*/0 * * * *", "@never",
-            "@every 5s", "@every x", "@every 5", "a * * * *", "* * * * * *",
+            "",
+            "* * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * * 13 *",
+            "* * * * 8",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "@never",
+            "@every 5s",
+            "@every x",
+            "@every 5",
+            "a * * * *",
+            "* * * * * *",
         ] {
             assert_eq!(Schedule::parse(text), None, "{text:?}");
         }

@@ -74,7 +74,12 @@ impl Snapshots {
     /// clock was wrong then) does not count.
     pub fn is_due(&self, all: &[Snapshot], node: &str, now: i64) -> bool {
         let Some(schedule) = &self.schedule else { return false };
-        let newest = self.scheduled(all, node).into_iter().map(|s| s.made).filter(|made| *made <= now).max();
+        let newest = self
+            .scheduled(all, node)
+            .into_iter()
+            .map(|s| s.made)
+            .filter(|made| *made <= now)
+            .max();
         newest.is_none_or(|made| schedule.next(made).is_some_and(|next| next <= now))
     }
 
@@ -122,7 +127,10 @@ mod tests {
 
     #[test]
     fn the_oldest_scheduled_ones_go() {
-        let s = Snapshots { keep: 2, ..Snapshots::default() };
+        let s = Snapshots {
+            keep: 2,
+            ..Snapshots::default()
+        };
         let mut all = those(&[30, 10, 20, 40]);
         all.extend(read(&[file_name(ON_DEMAND, "node-1", 1), file_name("snapshot", "node-2", 1)]));
         assert_eq!(s.surplus(&all, "node-1"), ["snapshot-node-1-10.db", "snapshot-node-1-20.db"]);
@@ -133,7 +141,14 @@ mod tests {
 
     #[test]
     fn what_is_no_snapshot() {
-        let files = [".snapshot-a-5.db", "snapshot-a-5.db.part", "snapshot-a.db", "x-+5.db", "5.db", "README"];
+        let files = [
+            ".snapshot-a-5.db",
+            "snapshot-a-5.db.part",
+            "snapshot-a.db",
+            "x-+5.db",
+            "5.db",
+            "README",
+        ];
         assert_eq!(read(&files.map(str::to_owned)), []);
     }
 }

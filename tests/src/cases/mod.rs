@@ -5,6 +5,7 @@ mod buses;
 pub mod check;
 mod cuts;
 mod cuts_real;
+mod datastore;
 pub(crate) mod disk;
 mod disks;
 mod faults;
@@ -12,6 +13,7 @@ pub mod grub;
 mod install;
 mod iso;
 mod join;
+mod late;
 mod media;
 mod network;
 mod node;
@@ -55,7 +57,9 @@ pub struct Case {
 }
 
 /// Those that run Kubernetes: they want both cores, and their limits are for a computer that does nothing else.
-const ALONE: [&str; 11] = [
+const ALONE: [&str; 13] = [
+    "datastore",
+    "late",
     "servers",
     "join",
     "join-refused",
@@ -411,6 +415,18 @@ pub const TABLE: &[Case] = &[
         420,
         "three servers with etcd; the first is cut off, another loses its disk, and the API goes on",
         join::servers,
+    ),
+    unproven(
+        "datastore",
+        500,
+        "a snapshot and back, SQLite moved to etcd by --cluster-init, a snapshot of etcd and back",
+        datastore::life,
+    ),
+    unproven(
+        "late",
+        600,
+        "workers with another cluster's token, with a clock of 1970, after a year in a drawer",
+        late::late,
     ),
     torture(
         "address-changed",

@@ -130,5 +130,7 @@ fn names(folder: &str) -> Result<Vec<String>> {
 }
 
 fn now() -> Result<i64> {
-    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())?)
+    Ok(i64::try_from(
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+    )?)
 }
