@@ -66,6 +66,9 @@ pub struct Agent {
     /// Whether Services of type `LoadBalancer` get this cluster's nodes as addresses.
     #[serde(default)]
     pub service_lb: bool,
+    /// Whether this server is a member of an etcd.
+    #[serde(default)]
+    pub etcd: bool,
 }
 
 /// What all nodes of a cluster must agree on: `ConfigMap` `kube-system/skerry-cluster`, key `cluster.json`; a copy on each worker in
@@ -148,6 +151,7 @@ mod tests {
                 pods: "10.42.0.0/16".into(),
                 backend: Backend::HostGw,
                 service_lb: true,
+                etcd: false,
             },
         );
         same(

@@ -16,9 +16,10 @@
 //! | [`pods`] | how the pods of one node reach those of another |
 //! | [`manifests`] | on servers: the owner's files become objects, and stay so |
 //! | [`service_lb`] | on servers: Services of type `LoadBalancer` get addresses |
+//! | [`members`] | on servers with etcd: who was deleted is a member no longer |
 //! | [`token`] | on servers: tokens by which machines join |
 //! | [`run`] | what goes on at the same time |
-//! | [`trouble`], [`notify`], [`log`] | what people and PID 1 are told |
+//! | [`trouble`], [`log`] | what people and PID 1 are told |
 //!
 //! Never: decide in code that asks the API. What decides takes facts and gives plain data.
 
@@ -35,6 +36,7 @@ pub mod join;
 pub mod kubeconfig;
 pub mod log;
 pub mod manifests;
+pub mod members;
 pub mod places;
 pub mod pods;
 pub mod renew;

@@ -10,6 +10,8 @@ pub struct Places {
     root: PathBuf,
     /// Where the API is reached from this node.
     pub local_api: SocketAddr,
+    /// Where this server's etcd is reached.
+    pub local_etcd: SocketAddr,
     /// Where PID 1 takes requests.
     pub control: PathBuf,
 }
@@ -20,6 +22,7 @@ impl Places {
         let mut places = Self {
             root: root.to_owned(),
             local_api: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
+            local_etcd: SocketAddr::from((Ipv4Addr::LOCALHOST, 2379)),
             control: PathBuf::new(),
         };
         places.control = places.at(skerry_control::SOCKET);

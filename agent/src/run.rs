@@ -11,7 +11,7 @@ use crate::client::{self, now};
 use crate::files::{self, Agent, Role, Servers};
 use crate::issue::LIFE;
 use crate::places::Places;
-use crate::{approve, conditions, manifests, pods, renew, service_lb};
+use crate::{approve, conditions, manifests, members, pods, renew, service_lb};
 use anyhow::{Context, Result};
 use kube::Client;
 use skerry_sys::file;
@@ -80,7 +80,7 @@ async fn round(places: &Places, agent: &Agent, pool: Option<&Pool>, notify: &Not
     let duties = async {
         let done = match (agent.role, pool) {
             (Role::Worker, Some(pool)) => worker(places, agent, pool, notify).await,
-            _ => server(places).await,
+            _ => server(places, agent).await,
         };
         if let Err(why) = done {
             tracing::warn!("{why:#}; trying again");
@@ -117,8 +117,18 @@ async fn worker(places: &Places, agent: &Agent, pool: &Pool, notify: &Notify) ->
 }
 
 /// Ends only if it cannot begin.
-async fn server(places: &Places) -> Result<()> {
+async fn server(places: &Places, agent: &Agent) -> Result<()> {
     let server = client::server(places)?;
-    approve::approve(server).await;
+    let members = async {
+        if agent.etcd {
+            members::follow(server.clone(), places, &agent.node_name).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = approve::approve(server.clone()) => {}
+        () = members => {}
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+#[allow(dead_code, reason = "each test uses its part")]
 #[path = "real/cluster.rs"]
 mod cluster;
 

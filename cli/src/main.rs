@@ -7,6 +7,7 @@
 
 mod bootloader;
 mod config;
+mod datastore;
 mod flash;
 mod install;
 mod legacy;
@@ -86,6 +87,10 @@ enum Command {
     Rollback(slots::RollbackArgs),
     #[command(subcommand)]
     Token(token::Command),
+    #[command(subcommand)]
+    Datastore(datastore::Command),
+    #[command(subcommand, hide = true)]
+    Etcd(datastore::Etcd),
     /// Check, explain or print a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -158,6 +163,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Slots(args) => slots::run(&args),
         Command::Rollback(args) => slots::rollback(&args),
         Command::Token(command) => token::run(command),
+        Command::Datastore(command) => datastore::run(command),
+        Command::Etcd(command) => datastore::run(command.into()),
         Command::Config(command) => config::run(command),
         Command::Install(args) => install::run(&args),
         Command::Flash(args) => flash::run(&args),

@@ -38,6 +38,7 @@ func applets() map[string]func() int {
 		"kubeadm":                 func() int { return failed(kubeadm.Run()) },
 		"kine":                    func() int { return failed(kine.New().Run(os.Args)) },
 		"etcd":                    func() int { etcdmain.Main(os.Args); return 0 },
+		"datastore":               datastore,
 	}
 }
 

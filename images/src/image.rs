@@ -341,6 +341,14 @@ pub fn renew_lock(cache: &Cache, checkout: &Path, now: u64) -> Result<Vec<String
     Ok(old.changes(&inputs.lock))
 }
 
+/// One of the Go programs that go into the image, as it was built.
+pub fn program(cache: &Cache, checkout: &Path, name: &str) -> Result<PathBuf> {
+    let built = go::build(cache, &Toolchain::find(cache, checkout)?, checkout)?;
+    let known = || built.programs.keys().cloned().collect::<Vec<_>>().join(", ");
+    let found = built.programs.get(name).cloned();
+    found.with_context(|| format!("looking for the program {name}: there are {}", known()))
+}
+
 /// Writes the container images that lie in the image into `out`; gives their paths.
 #[allow(clippy::disallowed_methods, reason = "build output: made anew if lost")]
 pub fn containers(cache: &Cache, checkout: &Path, out: &Path) -> Result<Vec<PathBuf>> {

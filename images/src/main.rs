@@ -38,6 +38,11 @@ enum Wanted {
     },
     /// Make the Debian 13 root with QEMU and the makers of file systems; print its path
     Tools,
+    /// Build the Go programs that are not in the cache; print the path of one (kubernetes, containerd, …)
+    Program {
+        /// Its name
+        name: String,
+    },
     /// Write the container images that lie in the image
     Oci {
         /// Where to
@@ -126,6 +131,7 @@ fn perform(wanted: Wanted) -> Result<()> {
             println!("{}", weigh::report(&out)?);
         }
         Wanted::Tools => println!("{}", tools(&cache)?.path().display()),
+        Wanted::Program { name } => println!("{}", image::program(&cache, &checkout, &name)?.display()),
         Wanted::Oci { out } => {
             for path in image::containers(&cache, &checkout, &out)? {
                 println!("{}", path.display());

@@ -55,6 +55,8 @@ pub struct Node {
     pub token: Option<String>,
     /// More lines of its configuration.
     pub more: String,
+    /// Its hardware clock, `2027-09-17T10:00:00`; none: now.
+    pub clock: Option<String>,
 }
 
 impl Node {
@@ -66,6 +68,7 @@ impl Node {
             part,
             token: None,
             more: String::new(),
+            clock: None,
         }
     }
 
@@ -140,6 +143,7 @@ impl<'a> Cluster<'a> {
             data: Some(data.to_path_buf()),
             plug: Some(self.wire.plug(node.number)?.clone()),
             restarts: true,
+            clock: node.clock.clone(),
             limit: self.limit,
             ..Request::new(&self.machine(node))
         };

@@ -13,7 +13,20 @@ use std::time::{Duration, Instant};
 
 /// The cluster's secret.
 pub const SECRET: &str = "a secret for a test of joining";
-const PROGRAMS: [&str; 4] = ["kine", "kube-apiserver", "kube-controller-manager", "kubeadm"];
+const PROGRAMS: [&str; 6] = ["datastore", "etcd", "kine", "kube-apiserver", "kube-controller-manager", "kubeadm"];
+
+/// What keeps the objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// kine with SQLite, below `db`.
+    Sqlite,
+    /// etcd with one member, below `etcd`; its port.
+    Etcd(u16),
+    /// kine with another database, by its address.
+    Database(String),
+    /// etcds of the test's own on 127.0.0.1 and so on, port 2379, with the certificates that kubeadm makes for them.
+    Members,
+}
 
 pub struct Cluster {
     pub dir: PathBuf,
@@ -21,6 +34,8 @@ pub struct Cluster {
     /// By which others reach it.
     pub address: IpAddr,
     pub admin: Client,
+    /// May be changed while nothing of it runs.
+    pub store: Store,
     running: Vec<(&'static str, Child)>,
 }
 
@@ -49,6 +64,17 @@ fn address() -> IpAddr {
 impl Cluster {
     /// Starts it; `program` is the multi-call program.
     pub async fn start(program: &Path, dir: &Path) -> Self {
+        let mut cluster = Self::prepare(program, dir, Store::Sqlite);
+        cluster.begin("kine");
+        cluster.begin("kube-apiserver");
+        cluster.ready().await;
+        cluster.apply().await;
+        cluster.begin("kube-controller-manager");
+        cluster
+    }
+
+    /// Programs and certificates; nothing runs.
+    pub fn prepare(program: &Path, dir: &Path, store: Store) -> Self {
         let _ = std::fs::remove_dir_all(dir);
         for sub in ["bin", "log", "etc/kubernetes/pki", "var/lib/skerry/kube", "run/skerry/kube", "db"] {
             std::fs::create_dir_all(dir.join(sub)).unwrap();
@@ -57,21 +83,16 @@ impl Cluster {
             symlink(program, dir.join("bin").join(name)).unwrap();
         }
         let (port, address) = (free_port(), address());
-        certificates(dir, port, address);
+        certificates(dir, port, address, &store);
         let super_admin = std::fs::read_to_string(dir.join("etc/kubernetes/super-admin.conf")).unwrap();
-        let mut cluster = Self {
+        Self {
             dir: dir.to_owned(),
             port,
             address,
             admin: admin(&super_admin, port),
+            store,
             running: vec![],
-        };
-        cluster.begin("kine");
-        cluster.begin("kube-apiserver");
-        cluster.ready().await;
-        cluster.apply().await;
-        cluster.begin("kube-controller-manager");
-        cluster
+        }
     }
 
     pub fn url(&self) -> String {
@@ -88,7 +109,13 @@ impl Cluster {
             .append(true)
             .open(self.dir.join(format!("log/{name}.log")))
             .unwrap();
+        // An address with a password stands in no command line.
+        let endpoint = match &self.store {
+            Store::Database(address) => Some(("KINE_ENDPOINT", address)),
+            _ => None,
+        };
         let child = Command::new(self.dir.join("bin").join(name))
+            .envs(endpoint)
             .args(self.arguments(name).iter().map(|a| format!("--{a}")))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -96,6 +123,11 @@ impl Cluster {
             .spawn()
             .unwrap();
         self.running.push((name, child));
+    }
+
+    /// The program of the store.
+    pub fn daemon(&self) -> &'static str {
+        if matches!(self.store, Store::Etcd(_)) { "etcd" } else { "kine" }
     }
 
     /// As a power cut would.
@@ -107,10 +139,48 @@ impl Cluster {
     }
 
     fn arguments(&self, name: &str) -> Vec<String> {
+        let mut arguments = self.flags(name);
+        let certificates = match self.store {
+            Store::Etcd(_) => Some(("ca.crt", "apiserver-kubelet-client")),
+            Store::Members => Some(("etcd/ca.crt", "apiserver-etcd-client")),
+            _ => None,
+        };
+        if let ("kube-apiserver", Some((ca, client))) = (name, certificates) {
+            let pki = self.dir.join("etc/kubernetes/pki").display().to_string();
+            arguments.extend([
+                format!("etcd-cafile={pki}/{ca}"),
+                format!("etcd-certfile={pki}/{client}.crt"),
+                format!("etcd-keyfile={pki}/{client}.key"),
+            ]);
+        }
+        arguments
+    }
+
+    fn flags(&self, name: &str) -> Vec<String> {
         let (dir, port) = (self.dir.display(), self.port);
         let pki = format!("{dir}/etc/kubernetes/pki");
         let conf = format!("{dir}/etc/kubernetes/controller-manager.conf");
+        let etcd = match &self.store {
+            Store::Etcd(port) => format!("https://127.0.0.1:{port}"),
+            Store::Members => "https://127.0.0.1:2379,https://127.0.0.2:2379,https://127.0.0.3:2379".to_owned(),
+            _ => format!("unix://{dir}/kine.sock"),
+        };
         match name {
+            "etcd" => vec![
+                format!("advertise-client-urls={etcd}"),
+                format!("cert-file={pki}/apiserver.crt"),
+                "client-cert-auth=true".into(),
+                format!("data-dir={dir}/etcd"),
+                format!("key-file={pki}/apiserver.key"),
+                format!("listen-client-urls={etcd}"),
+                "listen-peer-urls=http://127.0.0.1:0".into(),
+                "log-level=warn".into(),
+                "name=s1".into(),
+                format!("trusted-ca-file={pki}/ca.crt"),
+            ],
+            "kine" if matches!(self.store, Store::Database(_)) => {
+                vec![format!("listen-address=unix://{dir}/kine.sock"), "metrics-bind-address=0".into()]
+            }
             "kine" => vec![
                 format!("endpoint=sqlite://{dir}/db/state.db?_journal_mode=WAL&_busy_timeout=30000&_synchronous=OFF&_txlock=immediate"),
                 format!("listen-address=unix://{dir}/kine.sock"),
@@ -122,7 +192,7 @@ impl Cluster {
                 format!("client-ca-file={pki}/ca.crt"),
                 "enable-admission-plugins=NodeRestriction".into(),
                 "enable-bootstrap-token-auth=true".into(),
-                format!("etcd-servers=unix://{dir}/kine.sock"),
+                format!("etcd-servers={etcd}"),
                 format!("proxy-client-cert-file={pki}/front-proxy-client.crt"),
                 format!("proxy-client-key-file={pki}/front-proxy-client.key"),
                 "requestheader-allowed-names=front-proxy-client".into(),
@@ -208,7 +278,13 @@ fn admin(text: &str, port: u16) -> Client {
 
 /// As kubeadm makes them on a server.
 #[allow(clippy::disallowed_methods, reason = "a test's own scratch file")]
-fn certificates(dir: &Path, port: u16, address: IpAddr) {
+fn certificates(dir: &Path, port: u16, address: IpAddr, store: &Store) {
+    let etcd = if *store == Store::Members {
+        let names = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
+        json!({ "local": { "serverCertSANs": names, "peerCertSANs": names } })
+    } else {
+        json!({ "external": { "endpoints": ["http://127.0.0.1:2379"] } })
+    };
     let conf = dir.join("etc/kubernetes");
     let init = json!({
         "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "InitConfiguration",
@@ -218,7 +294,7 @@ fn certificates(dir: &Path, port: u16, address: IpAddr) {
     let cluster = json!({
         "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration", "certificatesDir": conf.join("pki"),
         "apiServer": { "certSANs": ["127.0.0.1"] }, "controlPlaneEndpoint": format!("127.0.0.1:{port}"),
-        "encryptionAlgorithm": "ECDSA-P256", "etcd": { "external": { "endpoints": ["http://127.0.0.1:2379"] } },
+        "encryptionAlgorithm": "ECDSA-P256", "etcd": etcd,
         "kubernetesVersion": "v1.36.3", "networking": { "serviceSubnet": "10.43.0.0/16" },
     });
     let file = dir.join("kubeadm.yaml");

@@ -77,6 +77,16 @@ pub enum Meaning {
     DatastoreCert,
     /// The key of that.
     DatastoreKey,
+    /// When snapshots are made.
+    SnapshotSchedule,
+    /// How many stay.
+    SnapshotRetention,
+    /// Where they lie.
+    SnapshotDir,
+    /// What they are called.
+    SnapshotName,
+    /// None are made.
+    NoSnapshots,
     /// A server to join.
     Server,
     /// The `resolv.conf` of pods that use the node's DNS.
@@ -92,16 +102,20 @@ pub enum Meaning {
 use Component::{ApiServer, ControllerManager, Etcd, Kubelet, Proxy, Scheduler};
 use Meaning::{
     AdvertiseAddress, AgentToken, AgentTokenFile, Arg, AsIs, ClusterCidr, ClusterDns, ClusterDomain, ClusterInit, DatastoreCa,
-    DatastoreCert, DatastoreEndpoint, DatastoreKey, Disable, DisableProxy, FlannelBackend, NodeExternalIp, NodeIp, NodeLabel, NodeName,
-    NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, TlsSan, Token, TokenFile, Without, WriteKubeconfig, WriteKubeconfigMode,
+    DatastoreCert, DatastoreEndpoint, DatastoreKey, Disable, DisableProxy, FlannelBackend, NoSnapshots, NodeExternalIp, NodeIp, NodeLabel,
+    NodeName, NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, SnapshotDir, SnapshotName, SnapshotRetention, SnapshotSchedule,
+    TlsSan, Token, TokenFile, Without, WriteKubeconfig, WriteKubeconfigMode,
 };
 
 /// Whether a flag is followed by a value.
 const VALUE: bool = true;
 const SWITCH: bool = false;
 
-const DATASTORE: &str = "not in this version; where one server is left of several, restore a copy of /var/lib/skerry/kube";
-const ETCD: &str = "etcd is as it is; no snapshots are made in this version";
+const RESET: &str = "where one server is left of several, say once on that machine: skerry datastore alone";
+const PUT_BACK: &str = "a snapshot is put back by a command, once: skerry datastore restore FILE";
+const DATASTORE: &str = "kine listens on a socket that only root reaches";
+const ETCD: &str = "etcd is as it is";
+const SNAPSHOTS: &str = "snapshots are kept on this machine, as they are; copy them elsewhere from --etcd-snapshot-dir";
 const RUNTIME: &str = "the container runtime is the embedded containerd; add to it by files in /etc/containerd/conf.d";
 const NETWORK: &str = "pods use the standard bridge plugin; for another network say --flannel-backend=none and install its CNI";
 const PATHS: &str = "the place is fixed: /var/lib/skerry/kube and /etc/kubernetes";
@@ -154,11 +168,16 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
     ("disable-default-registry-endpoint", SWITCH, AsIs),
     ("prefer-bundled-bin", SWITCH, AsIs),
     ("tls-san-security", SWITCH, AsIs),
-    ("etcd-disable-snapshots", SWITCH, AsIs),
+    ("etcd-disable-snapshots", SWITCH, NoSnapshots),
+    ("etcd-snapshot-schedule-cron", VALUE, SnapshotSchedule),
+    ("etcd-snapshot-retention", VALUE, SnapshotRetention),
+    ("etcd-snapshot-dir", VALUE, SnapshotDir),
+    ("etcd-snapshot-name", VALUE, SnapshotName),
+    ("etcd-snapshot-compress", SWITCH, Without(SNAPSHOTS)),
     ("cluster-init", SWITCH, ClusterInit),
     // What has no effect.
-    ("cluster-reset", SWITCH, Without(DATASTORE)),
-    ("cluster-reset-restore-path", VALUE, Without(DATASTORE)),
+    ("cluster-reset", SWITCH, Without(RESET)),
+    ("cluster-reset-restore-path", VALUE, Without(PUT_BACK)),
     ("datastore-endpoint", VALUE, DatastoreEndpoint),
     ("datastore-cafile", VALUE, DatastoreCa),
     ("datastore-certfile", VALUE, DatastoreCert),
@@ -246,7 +265,7 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
 ];
 
 /// Flags by whole families, by prefix; they take a value.
-const FAMILIES: &[(&str, Meaning)] = &[("etcd-snapshot", Without(ETCD)), ("etcd-s3", Without(ETCD))];
+const FAMILIES: &[(&str, Meaning)] = &[("etcd-snapshot", Without(SNAPSHOTS)), ("etcd-s3", Without(SNAPSHOTS))];
 
 /// `server` or `agent`, as the arguments say it; none if they begin with a flag.
 pub fn role(args: &[String]) -> Option<&str> {

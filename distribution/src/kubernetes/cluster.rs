@@ -2,6 +2,7 @@
 
 use super::backend::Backend;
 use super::cidr::Cidr;
+use super::datastore::Datastore;
 use super::paths::MANIFESTS;
 use super::settings::Settings;
 use crate::Facts;
@@ -76,6 +77,7 @@ pub fn agent(s: &Settings) -> Value {
         "pods": s.pods.to_string(),
         "backend": s.backend,
         "service_lb": s.service_lb,
+        "etcd": s.datastore == Datastore::Etcd,
     })
 }
 

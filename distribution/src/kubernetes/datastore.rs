@@ -94,6 +94,8 @@ pub fn api_server(s: &Settings) -> Vec<String> {
 pub enum Start {
     /// It has data: the rest is in there.
     Again,
+    /// It has data, and goes on as the only member.
+    Alone,
     /// It makes the cluster.
     New,
     /// It joins these, `NAME=PEER-URL`, itself among them.
@@ -110,11 +112,11 @@ pub fn etcd(s: &Settings, address: Ipv4Addr, start: &Start) -> Command {
     let own = format!("{}={}", s.node_name, peer_url(address));
     let (state, members) = match start {
         Start::New => ("new", own),
-        Start::Again => ("existing", own),
+        Start::Again | Start::Alone => ("existing", own),
         Start::Joining(members) => ("existing", members.join(",")),
     };
     let pki = format!("{PKI}/etcd");
-    let flags = vec![
+    let mut flags = vec![
         format!("advertise-client-urls=https://{address}:2379"),
         format!("cert-file={pki}/server.crt"),
         "client-cert-auth=true".to_owned(),
@@ -137,6 +139,9 @@ pub fn etcd(s: &Settings, address: Ipv4Addr, start: &Start) -> Command {
         "snapshot-count=10000".to_owned(),
         format!("trusted-ca-file={pki}/ca.crt"),
     ];
+    if *start == Start::Alone {
+        flags.push("force-new-cluster".to_owned());
+    }
     super::argv::command("etcd", flags, Some(super::arguments::Component::Etcd), s)
 }
 

@@ -19,23 +19,22 @@ pub struct Held {
 
 /// Why Kubernetes must not start as configured, and what to do; none where it may.
 pub fn conflict(role: &Role, datastore: &Datastore, held: Held) -> Option<String> {
-    let reset = "or forget what is here by `skerry reset`";
+    let reset = "forget what is here by `skerry reset`";
     let why = match role {
         Role::Worker(_) if held.keys => {
-            format!("this machine is a server of a cluster, and would become a worker of another: remove server_url, {reset}")
+            format!("this machine is a server of a cluster, and would become a worker of another: remove server_url, or {reset}")
         }
         Role::Server(_) if held.keys && !held.cluster => {
-            format!("this machine has made a cluster of its own, and would join another: remove --server, {reset}")
+            format!("this machine has made a cluster of its own, and would join another: remove --server, or {reset}")
         }
         Role::Worker(_) => return None,
         _ => match datastore {
-            Datastore::Etcd if held.sqlite && !held.etcd => {
-                format!(
-                    "this cluster's objects are in SQLite, and etcd would begin empty (they are not moved in this version): remove --cluster-init, {reset}"
-                )
+            // The first server moves them itself: see `change`.
+            Datastore::Etcd if held.sqlite && !held.etcd && *role != Role::First => {
+                format!("this machine holds objects in SQLite, and would take those of another server: {reset}")
             }
             Datastore::Sqlite if held.etcd && !held.sqlite => {
-                format!("this cluster's objects are in etcd, and SQLite would begin empty: write --cluster-init again, {reset}")
+                format!("this cluster's objects are in etcd, and SQLite would begin empty: write --cluster-init again, or {reset}")
             }
             _ => return None,
         },
@@ -66,7 +65,8 @@ mod tests {
                         Role::Server(_) => held.keys && !held.cluster,
                         Role::Worker(_) => held.keys,
                     };
-                    let empty = server && (held.sqlite ^ held.etcd) && (datastore == Datastore::Etcd) == held.sqlite;
+                    let moved = *role == Role::First && datastore == Datastore::Etcd;
+                    let empty = server && !moved && (held.sqlite ^ held.etcd) && (datastore == Datastore::Etcd) == held.sqlite;
                     assert_eq!(said.is_some(), other || empty, "{role:?} {datastore:?} {held:?}: {said:?}");
                     // What holds nothing may become anything.
                     assert!(bits != 0 || said.is_none());

@@ -88,6 +88,15 @@ pub fn promote(members: &[Member], peer_url: &str) -> Option<Ask> {
     })
 }
 
+/// The request that removes the member of a node that was deleted; none where there is none, or where it is this server itself.
+pub fn deleted(members: &[Member], name: &str, own: &str) -> Option<Ask> {
+    let gone = members.iter().find(|m| m.name == name && name != own && !name.is_empty())?;
+    Some(Ask {
+        path: "/v3/cluster/member/remove",
+        body: json!({ "ID": gone.id }),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +152,18 @@ mod tests {
         ];
         let want = vec!["a=https://10.0.0.1:2380".to_owned(), "b=https://10.0.0.2:2380".to_owned()];
         assert_eq!(next(&there, "b", "https://10.0.0.2:2380"), Next::Start(want));
+    }
+
+    #[test]
+    fn who_was_deleted_goes() {
+        let there = [
+            member("1", "a", "10.0.0.1", false),
+            member("2", "", "10.0.0.2", true),
+            member("3", "c", "10.0.0.3", false),
+        ];
+        let id = |name: &str| deleted(&there, name, "a").map(|ask| ask.body["ID"].clone());
+        assert_eq!(id("c"), Some(json!("3")));
+        assert_eq!([id("a"), id(""), id("worker")], [None, None, None]);
     }
 
     #[test]

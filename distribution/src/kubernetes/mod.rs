@@ -13,7 +13,8 @@
 //! | [`address`] | which address is the node's |
 //! | [`datastore`], [`member`] | where the objects are kept, and how a server's etcd joins its peers' |
 //! | [`farewell`] | how long pods have to end when the machine goes down |
-//! | [`held`] | what must not be begun anew |
+//! | [`held`], [`change`] | what must not be begun anew; how the datastore becomes another one |
+//! | [`snapshots`], [`schedule`] | copies of the objects, and when they are made |
 //! | [`token`], [`bundle`] | the bootstrap token, and what servers give each other |
 //! | [`registries`] | k3s's `registries.yaml` for containerd |
 //! | [`images`] | which image archives are to be imported |
@@ -28,6 +29,7 @@ pub mod backend;
 pub mod base64;
 pub mod bundle;
 pub mod certs;
+pub mod change;
 pub mod cidr;
 pub mod cluster;
 mod coredns;
@@ -44,7 +46,9 @@ pub mod node;
 pub mod paths;
 pub mod registries;
 pub mod role;
+pub mod schedule;
 pub mod settings;
+pub mod snapshots;
 pub mod token;
 pub(crate) mod units;
 mod worker;

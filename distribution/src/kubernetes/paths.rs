@@ -8,6 +8,14 @@ pub const STATE: &str = "/var/lib/skerry/kube";
 pub const DATASTORE: &str = "/var/lib/skerry/kube/db";
 /// etcd's data, 0700.
 pub const ETCD_DATA: &str = "/var/lib/skerry/kube/etcd";
+/// Copies of the cluster's objects, 0700.
+pub const SNAPSHOTS: &str = "/var/lib/skerry/kube/snapshots";
+/// What the owner ordered to be done to the datastore at the next boot: [`super::change::Order`].
+pub const ORDER: &str = "/var/lib/skerry/kube/datastore.order";
+/// The snapshot that is to be put back.
+pub const RESTORE: &str = "/var/lib/skerry/kube/datastore.restore";
+/// All programs of Kubernetes in one, by the name under which it takes the program's name as its first argument.
+pub const PROGRAMS: &str = "/usr/libexec/kubernetes/kubernetes";
 /// There while this server's etcd has no vote yet.
 pub const LEARNER: &str = "/var/lib/skerry/kube/etcd.learner";
 /// What a further server was given, sealed: see [`super::bundle`].

@@ -10,6 +10,8 @@ use super::datastore::{Datastore, External};
 use super::farewell::{self, Grace};
 use super::node::{self, Taint};
 use super::role::{Endpoint, Role};
+use super::schedule::Schedule;
+use super::snapshots::Snapshots;
 use crate::{Facts, Problem};
 use skerry_config::types::{Config, Secret};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +70,8 @@ pub struct Settings {
     pub kubeconfig_copy: Option<String>,
     /// Where the cluster's objects are kept.
     pub datastore: Datastore,
+    /// Copies of them.
+    pub snapshots: Snapshots,
     /// The cluster's secret.
     pub token: Token,
     /// A second secret, which only makes workers.
@@ -119,6 +123,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         kubeconfig_mode: 0o640,
         kubeconfig_copy: None,
         datastore: Datastore::Sqlite,
+        snapshots: Snapshots::default(),
         token: Token::Random,
         agent_token: None,
         resolv_conf: None,
@@ -314,6 +319,31 @@ impl Reader<'_> {
                 }
                 None => bad("pod network", "vxlan, host-gw, wireguard-native, or none for a CNI of your own"),
             },
+            Meaning::SnapshotSchedule => match Schedule::parse(value) {
+                Some(schedule) => {
+                    // Switched off stays so, whatever comes first.
+                    self.settings.snapshots.schedule = self.settings.snapshots.schedule.take().map(|_| schedule);
+                    return;
+                }
+                None => bad("schedule", "cron's five fields, like \"0 */12 * * *\", or @every 6h"),
+            },
+            Meaning::SnapshotRetention => match value.parse().ok().filter(|keep| *keep > 0) {
+                Some(keep) => {
+                    self.settings.snapshots.keep = keep;
+                    return;
+                }
+                None => bad("number of snapshots", "how many are to stay, at least 1"),
+            },
+            Meaning::SnapshotDir if value.starts_with('/') => {
+                value.trim_end_matches('/').clone_into(&mut self.settings.snapshots.folder);
+                return;
+            }
+            Meaning::SnapshotDir => bad("folder", "a whole path, below /var or another place that persists"),
+            Meaning::SnapshotName if node::is_subdomain(value) => {
+                value.clone_into(&mut self.settings.snapshots.name);
+                return;
+            }
+            Meaning::SnapshotName => bad("name of a file", "lower-case letters, digits, dashes and dots"),
             other => return self.plain(key, other, value),
         };
         self.problems.push(problem);
@@ -326,6 +356,7 @@ impl Reader<'_> {
             Meaning::Token => s.token = Token::Given(Secret(value.to_owned())),
             Meaning::TokenFile => s.token = Token::File(value.to_owned()),
             Meaning::ClusterInit => self.cluster_init = value == "true",
+            Meaning::NoSnapshots if value == "true" => s.snapshots.schedule = None,
             Meaning::DatastoreEndpoint => self.external.endpoint = Secret(value.to_owned()),
             Meaning::DatastoreCa => self.external.ca = Some(value.to_owned()),
             Meaning::DatastoreCert => self.external.cert = Some(value.to_owned()),

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! apply-boot ── kube-files ─┬─ containerd ─┬─ kube-pause
-//! boot-cmd                  ├─ kine ───┐   └──────────┐
+//! boot-cmd                  ├─ kube-datastore ── kine ───┐
+//!                           │              └─────────────┼───────┐
 //! (run-cmd)  netd ── clock ─┴─ kube-certs ─┬─ kube-agent, kubelet ─┐
 //!                                          └─ kube-apiserver ──┼─ kube-controller-manager, kube-scheduler
 //!                                                              ├─ kube-setup ── kube-proxy
-//!                                                              └─ kube-ready ── kube-images ── kube-manifests
+//!                                                              └─ kube-ready ─┬─ kube-images ── kube-manifests
+//!                                                                             └─ kube-snapshot
 //! ```
+//!
+//! With etcd it is `kube-certs ── kube-datastore ── etcd ── kube-member ── kube-apiserver`.
 //!
 //! `logind` (after `kube-files`, before kubelet) is the first to be stopped when the machine goes down: everything else waits until kubelet
 //! has ended the pods.
@@ -57,6 +61,9 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
         step("kube-setup", "Kubernetes: rights", &["setup"], 180).after(&["kube-apiserver"]),
     ];
     units.extend(datastore(s));
+    if s.snapshots.schedule.is_some() && super::change::place(&s.datastore).is_some() {
+        units.push(snapshot());
+    }
     if let Role::Server(_) = s.role {
         units.push(worker::join(s));
         if let Some(certs) = units.iter_mut().find(|u| u.name == "kube-certs") {
@@ -78,21 +85,43 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
 /// What keeps the objects, and what of it must be up before the API server.
 fn datastore(s: &Settings) -> Vec<Unit> {
     match &s.datastore {
-        Datastore::Sqlite => vec![service("kine", TITLE, argv::kine(s), CONTROL_PLANE, 20).after(&["kube-files"])],
+        Datastore::Sqlite => vec![
+            change().after(&["kube-files"]),
+            service("kine", TITLE, argv::kine(s), CONTROL_PLANE, 20).after(&["kube-datastore"]),
+        ],
         Datastore::External(_) if s.kine() => {
             // Its address holds a password: only the helper reads it.
             vec![launched("kine", TITLE, s, CONTROL_PLANE, 20).after(&["kube-files", "netd"])]
         }
         Datastore::External(_) => vec![],
         Datastore::Etcd => {
-            let mut etcd = launched("etcd", TITLE, s, CONTROL_PLANE, 20).after(&["kube-certs"]);
+            let mut etcd = launched("etcd", TITLE, s, CONTROL_PLANE, 20).after(&["kube-datastore"]);
             etcd.ready = Ready::Notify;
             vec![
+                change().after(&["kube-certs"]),
                 etcd,
                 step("kube-member", "Kubernetes: vote among the servers", &["member"], 300).after(&["etcd"]),
             ]
         }
     }
+}
+
+/// What was ordered, or follows from the configuration, before anything uses the datastore. A large one takes its time.
+fn change() -> Unit {
+    let mut change = step("kube-datastore", "Kubernetes: datastore as ordered", &["datastore"], 3600);
+    change.quiet = true;
+    change
+}
+
+/// Looks each minute whether a snapshot is due.
+fn snapshot() -> Unit {
+    let mut snapshot = step("kube-snapshot", "Kubernetes: snapshots", &["datastore", "due"], 900).after(&["kube-ready"]);
+    snapshot.kind = Kind::OneShot {
+        retry: true,
+        every: Some(Duration::from_secs(60)),
+    };
+    snapshot.quiet = true;
+    snapshot
 }
 
 /// The first step. Everything else comes after it.

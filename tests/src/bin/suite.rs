@@ -16,7 +16,7 @@ use std::time::Instant;
 const HELP: &str = "suite [--list] [--only WORD] [--torture] [--jobs N]
 
   --list       what would run, and how long the machine tests are expected to take
-  --only WORD  only what has WORD in its name (fmt, clippy, test, image, machine, or a machine test); WORD,WORD for several
+  --only WORD  only what has WORD in its name (fmt, clippy, test, image, control-plane, machine, or a machine test); WORD,WORD for several
   --torture    the slow machine tests too
   --jobs N     machine tests at a time (as many as cores, 2 at most); those with Kubernetes have the computer to themselves
 
@@ -104,6 +104,10 @@ fn list(request: &Request) {
         println!("{:<20} {}", tier.name, tier.what);
     }
     println!("{:<20} the release can be made, twice to the same bytes", "image");
+    let native = tiers::CONTROL_PLANE;
+    if runner.wants(native.name) {
+        println!("{:<20} {}", native.name, native.what);
+    }
     for case in runner.cases() {
         println!("{:<20} {} ({} s)", case.name, case.what, case.seconds);
     }
@@ -222,8 +226,9 @@ impl Runner {
     fn image_and_machines(&self) -> Tally {
         let cases = self.cases();
         let mut tally = Tally::default();
+        let native = self.wants(tiers::CONTROL_PLANE.name);
         if cases.is_empty() && !self.wants("image") {
-            return tally;
+            return if native { self.control_plane() } else { tally };
         }
         if std::env::var_os("SKERRY_OUT").is_none() {
             self.say("image", "the release is made");
@@ -238,10 +243,30 @@ impl Runner {
                 tally += self.step("image-reproducible", &mut tiers::images(&["check-reproducible"]), Counts::Itself);
             }
         }
+        if native {
+            tally += self.control_plane();
+        }
         if !cases.is_empty() {
             tally += self.machines(&cases);
         }
         tally
+    }
+
+    fn control_plane(&self) -> Tally {
+        let tier = tiers::CONTROL_PLANE;
+        self.say(tier.name, tier.what);
+        match tiers::kubernetes(|line| self.say("", line)) {
+            Ok(program) => {
+                let mut command = release::cargo();
+                command.args(tier.cargo).env("SKERRY_KUBERNETES", program);
+                self.step(tier.name, &mut command, tier.counts)
+            }
+            Err(why) => {
+                self.say(tier.name, &format!("FAILED: {why:#}"));
+                self.failed(format!("{}: {why:#}", tier.name));
+                Tally::one(false)
+            }
+        }
     }
 
     fn machines(&self, cases: &[&'static Case]) -> Tally {

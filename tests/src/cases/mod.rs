@@ -6,6 +6,7 @@ pub mod check;
 mod clock;
 mod cuts;
 mod cuts_real;
+mod datastore;
 pub(crate) mod disk;
 mod disks;
 mod distributions;
@@ -15,6 +16,7 @@ pub mod grub;
 mod install;
 mod iso;
 mod join;
+mod late;
 mod media;
 mod network;
 mod node;
@@ -63,6 +65,8 @@ const ALONE: &[&str] = &[
     "disk-ready-bios",
     "kubelet",
     "farewell",
+    "datastore",
+    "late",
     "servers",
     "join",
     "join-refused",
@@ -466,6 +470,18 @@ pub const TABLE: &[Case] = &[
         420,
         "three servers with etcd; the first is cut off, another loses its disk, and the API goes on",
         join::servers,
+    ),
+    unproven(
+        "datastore",
+        500,
+        "a snapshot and back, SQLite moved to etcd by --cluster-init, a snapshot of etcd and back",
+        datastore::life,
+    ),
+    unproven(
+        "late",
+        600,
+        "workers with another cluster's token, with a clock of 1970, after a year in a drawer",
+        late::late,
     ),
     torture(
         "address-changed",

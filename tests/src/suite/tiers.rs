@@ -3,7 +3,7 @@
 use crate::machine::release;
 use crate::machine::tools::on_path;
 use crate::suite::step;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -111,6 +111,40 @@ pub fn images(arguments: &[&str]) -> Command {
     let mut command = release::cargo();
     command.args(IMAGES).arg("--").args(arguments);
     command
+}
+
+/// The tests that run a real control plane on this computer, by the release's own program.
+pub const CONTROL_PLANE: Tier = Tier {
+    name: "control-plane",
+    what: "joins and datastores under a real API server, natively",
+    counts: Counts::Tests,
+    needs: None,
+    cargo: &[
+        "test",
+        "-p",
+        "skerry-agent",
+        "--test",
+        "real",
+        "--test",
+        "datastores",
+        "--test",
+        "members",
+        "--no-fail-fast",
+        "--",
+        "--nocapture",
+        "--test-threads=1",
+    ],
+};
+
+/// Where the program is that holds all of Kubernetes: `SKERRY_KUBERNETES`, or what the release was made with.
+pub fn kubernetes(tell: impl FnMut(&str)) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("SKERRY_KUBERNETES") {
+        return Ok(PathBuf::from(path));
+    }
+    let built = step::run("program", &mut images(&["program", "kubernetes"]), tell)?;
+    anyhow::ensure!(built.well, "building Kubernetes:\n{}", built.last_lines(20));
+    let path = built.output.lines().map(str::trim).rfind(|l| !l.is_empty()).map(PathBuf::from);
+    path.filter(|p| p.is_file()).context("building Kubernetes: no path was said")
 }
 
 /// Builds the stand-in program for the fault tests, static, and says where it lies; `SKERRY_FAKE` names one that is there already.

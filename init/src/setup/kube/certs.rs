@@ -5,7 +5,7 @@
 //! that [`COMPLETE`] is written, after everything was flushed; before that no component has started.
 
 use super::look::{self, Machine};
-use super::{program, restarts, x509};
+use super::{change, program, restarts, x509};
 use anyhow::{Context, Result, bail};
 use skerry_distribution::kubernetes::address::Addresses;
 use skerry_distribution::kubernetes::bundle;
@@ -21,6 +21,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+const ETCD_AUTHORITY: &[(&str, &str)] = &[("etcd/ca.crt", "etcd/ca.key")];
+const AUTHORITIES: &[(&str, &str)] = &[
+    ("ca.crt", "ca.key"),
+    ("front-proxy-ca.crt", "front-proxy-ca.key"),
+    ("sa.pub", "sa.key"),
+    ("etcd/ca.crt", "etcd/ca.key"),
+];
 /// Group `skerry`.
 const PEOPLE: u32 = 1000;
 
@@ -130,8 +137,12 @@ pub fn renew(m: &Machine, addresses: &Addresses) -> Result<()> {
     };
     let complete = Path::new(COMPLETE).exists();
     let etcd = m.settings.datastore == Datastore::Etcd;
-    if !complete && m.settings.role == Role::First {
-        remove_halves()?;
+    if m.settings.role == Role::First {
+        // A cluster that changes to etcd gets an authority for it later than the others; it counts once etcd has data.
+        let pairs = if complete { ETCD_AUTHORITY } else { AUTHORITIES };
+        if !complete || (etcd && !change::held().etcd) {
+            remove_halves(pairs)?;
+        }
     }
     let entries = certs::entries(etcd);
     let seen: Vec<Seen> = entries.iter().map(see).collect();
@@ -199,13 +210,8 @@ fn is_pem(text: &str) -> bool {
 }
 
 /// Before the first set is complete: a pair of which one half is missing or torn is no authority yet.
-fn remove_halves() -> Result<()> {
-    for (public, private) in [
-        ("ca.crt", "ca.key"),
-        ("front-proxy-ca.crt", "front-proxy-ca.key"),
-        ("sa.pub", "sa.key"),
-        ("etcd/ca.crt", "etcd/ca.key"),
-    ] {
+fn remove_halves(pairs: &[(&str, &str)]) -> Result<()> {
+    for (public, private) in pairs {
         let [public, private] = [public, private].map(|f| Path::new(PKI).join(f));
         let whole = |p: &Path| is_pem(&look::text(p));
         let readable = public.extension().is_none_or(|e| e != "crt") || x509::read(look::text(&public).as_bytes(), None).is_some();

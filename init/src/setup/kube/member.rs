@@ -3,12 +3,14 @@
 //! The others are asked through etcd's gRPC gateway, by curl with the API server's certificate. Nothing is asked where there is data
 //! and a vote: later boots need nobody.
 
+use super::change;
 use super::look::{self, Machine};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use skerry_distribution::kubernetes::change::Order;
 use skerry_distribution::kubernetes::datastore::{Start, etcd_client, peer_url};
 use skerry_distribution::kubernetes::member::{self, Ask, Member, Next};
-use skerry_distribution::kubernetes::paths::{ETCD_DATA, LEARNER};
+use skerry_distribution::kubernetes::paths::LEARNER;
 use skerry_distribution::kubernetes::role::Role;
 use skerry_sys::file;
 use std::net::Ipv4Addr;
@@ -20,8 +22,9 @@ const STEPS: usize = 6;
 
 /// How etcd is to be started. A further server without data is made a member first.
 pub fn start(m: &Machine, address: Ipv4Addr) -> Result<Start> {
-    if Path::new(ETCD_DATA).join("member/snap/db").exists() {
-        return Ok(Start::Again);
+    if change::held().etcd {
+        let alone = change::ordered()? == Some(Order::Alone);
+        return Ok(if alone { Start::Alone } else { Start::Again });
     }
     if m.settings.role == Role::First {
         return Ok(Start::New);
@@ -47,6 +50,10 @@ pub fn start(m: &Machine, address: Ipv4Addr) -> Result<Start> {
 /// The vote, once this etcd has the data.
 pub fn run() -> Result<()> {
     let m = look::machine()?;
+    if change::ordered()? == Some(Order::Alone) {
+        println!("this server is the only member of etcd now");
+        change::forget()?;
+    }
     if !Path::new(LEARNER).exists() {
         return Ok(());
     }

@@ -1,10 +1,10 @@
 //! `prepare`: what needs no network, so that everything else can start as early as possible.
 
-use super::look;
+use super::{change, look};
 use anyhow::{Result, bail};
-use skerry_distribution::kubernetes::held::{Held, conflict};
+use skerry_distribution::kubernetes::held::conflict;
 use skerry_distribution::kubernetes::paths::{
-    AGENT_JSON, CLUSTER, COMPLETE, CONFLIST, DATASTORE, ETCD_DATA, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN,
+    AGENT_JSON, CONFLIST, DATASTORE, ETCD_DATA, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN,
 };
 use skerry_distribution::kubernetes::registries::{REGISTRIES, hosts};
 use skerry_distribution::kubernetes::role::Role;
@@ -36,7 +36,7 @@ const DIRS: &[(&str, u32)] = &[
 /// Directories, files, the secret.
 pub fn run() -> Result<()> {
     let m = look::machine()?;
-    if let Some(why) = conflict(&m.settings.role, &m.settings.datastore, held()) {
+    if let Some(why) = conflict(&m.settings.role, &m.settings.datastore, change::held()) {
         bail!("starting Kubernetes: {why}");
     }
     for (dir, mode) in DIRS.iter().copied().chain(MANIFESTS.map(|m| (m, 0o755))) {
@@ -68,16 +68,6 @@ pub fn run() -> Result<()> {
         std::fs::remove_file(CONFLIST)?;
     }
     Ok(())
-}
-
-fn held() -> Held {
-    let is_there = |path: String| Path::new(&path).exists();
-    Held {
-        keys: is_there(COMPLETE.to_owned()),
-        cluster: is_there(CLUSTER.to_owned()),
-        sqlite: is_there(format!("{DATASTORE}/state.db")),
-        etcd: is_there(format!("{ETCD_DATA}/member/snap/db")),
-    }
 }
 
 /// What k3s's file says of registries, for containerd. A file that the owner wrote for containerd itself counts more.

@@ -1,0 +1,113 @@
+//! Workers that come at the wrong time, or to the wrong server: a clock of 1970, another cluster's token, a year in a drawer.
+
+use super::check::{Checks, Expect, Probe};
+use super::start::{NODE_IS_READY, TO_READY, log_in};
+use super::{Bench, seconds};
+use crate::cluster::{Cluster, Node, Part, TOKEN};
+use crate::machine::{Machine, disk};
+use anyhow::{Context, Result};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const LIMIT: Duration = seconds(1500);
+const YEAR_AND_MORE: u64 = 400 * 86_400;
+
+fn says(words: &str) -> String {
+    format!("for i in $(seq 240); do skerry logs kube-join | grep -m1 -i '{words}' && exit 0; sleep 1; done; skerry logs kube-join; exit 1")
+}
+
+fn now() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?.as_secs())
+}
+
+fn clock(at: u64) -> Result<String> {
+    let said = disk::run(std::process::Command::new("date").args(["-u", "-d", &format!("@{at}"), "+%Y-%m-%dT%H:%M:%S"]))?;
+    Ok(said.trim().to_owned())
+}
+
+/// Ready by the kubelet of the worker's present boot.
+fn is_ready_now(bench: &Bench, server: &mut Machine, worker: &mut Machine) -> Result<()> {
+    let boot = worker.root(&bench.lab, "cat /proc/sys/kernel/random/boot_id")?;
+    let boot = boot.trim();
+    let wanted = format!(
+        "for i in $(seq 300); do [ \"$(kubectl get node node-2 -o jsonpath='{{.status.nodeInfo.bootID}}' 2>/dev/null)\" = {boot} ] && break; sleep 1; done; kubectl wait --for=condition=Ready node/node-2 --timeout=240s"
+    );
+    server.root_within(&bench.lab, &wanted, seconds(600)).map(drop)
+}
+
+pub fn late(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let lab = &bench.lab;
+    let cluster = Cluster::new(lab, "late", 2, &bench.hello, LIMIT)?;
+    let (first, second) = (Node::new(1, Part::First), Node::new(2, Part::Worker));
+    let mut lost = second.clone();
+    lost.token = Some(format!("K10{}::server:{TOKEN}", "ab".repeat(32)));
+    let mut server = cluster.install(&first)?;
+    let mut worker = cluster.install(&lost)?;
+    let done = (|| {
+        server
+            .serial
+            .wait_any(&NODE_IS_READY, 0, TO_READY)
+            .context("waiting for the node to be Ready")?;
+        log_in(bench, &mut server, 0)?;
+        log_in(bench, &mut worker, 0)?;
+        let probes: [Probe<'_>; 2] = [
+            (
+                "a server that is not the token's is refused",
+                &says("belongs to another cluster"),
+                Expect::Has("skerry token create"),
+            ),
+            (
+                "and nothing of it is on the machine",
+                "ls /etc/kubernetes/kubelet.conf",
+                Expect::Failure,
+            ),
+        ];
+        checks.probe(worker.ssh(lab)?, &probes, seconds(300))?;
+        worker.cut();
+
+        // The same machine anew, whose clock has no battery.
+        let mut early = second.clone();
+        early.clock = Some("1970-01-01T00:00:00".into());
+        worker = cluster.install(&early)?;
+        log_in(bench, &mut worker, 0)?;
+        let probes: [Probe<'_>; 1] = [(
+            "a clock before the cluster's is named",
+            &says("clock"),
+            Expect::Has("before the cluster's authority begins"),
+        )];
+        checks.probe(worker.ssh(lab)?, &probes, seconds(300))?;
+        worker.root(lab, &format!("date -u -s @{}", now()?))?;
+        checks.that("and the right time lets it join", is_ready_now(bench, &mut server, &mut worker));
+        worker.root(lab, "sync")?;
+        worker.cut();
+        server.root(lab, "sync")?;
+        server.cut();
+
+        // Both lie in a drawer for longer than any certificate of theirs lasts.
+        let then = clock(now()? + YEAR_AND_MORE)?;
+        let [mut first, mut second] = [first.clone(), second.clone()];
+        (first.clock, second.clock) = (Some(then.clone()), Some(then));
+        server = cluster.again(&first)?;
+        worker = cluster.again(&second)?;
+        server
+            .serial
+            .wait_any(&NODE_IS_READY, 0, TO_READY)
+            .context("waiting for the node to be Ready a year later")?;
+        log_in(bench, &mut server, 0)?;
+        log_in(bench, &mut worker, 0)?;
+        checks.that(
+            "after a year in a drawer both are Ready",
+            is_ready_now(bench, &mut server, &mut worker),
+        );
+        let fresh = "grep client-certificate-data /etc/kubernetes/kubelet.conf | cut -d: -f2 | tr -d ' ' | base64 -d | openssl x509 -noout -checkend $((180*86400)) >/dev/null && echo renewed";
+        checks.probe(
+            worker.ssh(lab)?,
+            &[("with a new certificate of the worker", fresh, Expect::Is("renewed"))],
+            seconds(60),
+        )
+    })();
+    if done.is_err() {
+        server.keep_logs(lab);
+        worker.keep_logs(lab);
+    }
+    done
+}
