@@ -72,9 +72,18 @@ const KUBERNETES_SYSCTLS: &[(&str, &str)] = &[
     ("vm.panic_on_oom", "0"),
 ];
 
-/// Loads modules.
+/// Loads what Kubernetes needs, and the owner's modules.
 pub fn modules(s: &Settings) -> Failures {
-    if !s.root.is_system() {
+    load(s, if is_node(&s.config) { KUBERNETES_MODULES } else { &[] })
+}
+
+/// Loads the owner's modules: a network interface may need one.
+pub fn owners_modules(s: &Settings) -> Failures {
+    load(s, &[])
+}
+
+fn load(s: &Settings, ours: &[(&str, &str)]) -> Failures {
+    if !s.root.is_system() || (ours.is_empty() && s.config.skerry.modules.is_empty()) {
         return vec![];
     }
     let index = match Index::of_running_kernel() {
@@ -82,14 +91,12 @@ pub fn modules(s: &Settings) -> Failures {
         Err(e) => return vec![e.into()],
     };
     let mut failures = vec![];
-    if is_node(&s.config) {
-        let known = KUBERNETES_MODULES.iter().filter(|(name, _)| index.knows(name));
-        failures.extend(
-            known
-                .filter_map(|(name, _)| module::load(&index, name, "").err())
-                .map(anyhow::Error::from),
-        );
-    }
+    let known = ours.iter().filter(|(name, _)| index.knows(name));
+    failures.extend(
+        known
+            .filter_map(|(name, _)| module::load(&index, name, "").err())
+            .map(anyhow::Error::from),
+    );
     for entry in &s.config.skerry.modules {
         let (name, parameters) = module_entry(entry);
         let result = module::load(&index, name, parameters);
