@@ -58,7 +58,7 @@ fn cloud(facts: &Facts) -> Vec<Unit> {
         kind: Kind::OneShot { retry: true, every: None },
         // Twice its own limit: what it asks ends by itself.
         deadline: Some(metadata::LIMIT * 2),
-        ..helper("metadata", "Metadata of the cloud", &["metadata"]).after(&["netd"])
+        ..helper("metadata", "Metadata of the cloud", &["metadata"]).after(&["apply-boot", "netd"])
     };
     let again = Unit {
         deadline: Some(Duration::from_secs(120)),
@@ -113,11 +113,20 @@ fn questions(tty: &str) -> Unit {
 fn settings(config: &Config) -> Vec<Unit> {
     let mut units = vec![];
     units.extend(commands("init", "Commands of init_cmd", &config.init_cmd, &[]));
+    units.push(quiet(Unit {
+        deadline: Some(Duration::from_secs(60)),
+        ..helper("apply-network", "Settings that the network is set up with", &["apply", "network"]).after(&["init-cmd"])
+    }));
     units.push(Unit {
         deadline: Some(Duration::from_secs(120)),
         ..helper("apply-boot", "Settings", &["apply", "boot"]).after(&["init-cmd"])
     });
-    units.extend(commands("boot", "Commands of boot_cmd", &config.boot_cmd, &["apply-boot"]));
+    units.extend(commands(
+        "boot",
+        "Commands of boot_cmd",
+        &config.boot_cmd,
+        &["apply-network", "apply-boot"],
+    ));
     units
 }
 
@@ -143,7 +152,6 @@ const UDEV_TRIGGER: [&str; 16] = [
 
 /// What runs beside Kubernetes, or without it.
 fn services(config: &Config) -> Vec<Unit> {
-    let set_up = ["apply-boot", "boot-cmd"];
     let mut units = vec![
         // Links by id and permissions of devices. Nothing waits for it.
         Unit {
@@ -165,16 +173,17 @@ fn services(config: &Config) -> Vec<Unit> {
         Unit {
             ready: Ready::Notify,
             deadline: Some(Duration::from_secs(40)),
-            ..Unit::service("netd", "Network", &["/usr/lib/skerry/netd"]).after(&set_up)
+            // The users and files of `apply-boot` are none of its business, so it does not wait for them.
+            ..Unit::service("netd", "Network", &["/usr/lib/skerry/netd"]).after(&["apply-network", "boot-cmd"])
         },
     ];
-    let mut sshd = Unit::service("sshd", "Login by SSH", &["/usr/sbin/sshd", "-D", "-e"]).after(&set_up);
+    let mut sshd = Unit::service("sshd", "Login by SSH", &["/usr/sbin/sshd", "-D", "-e"]).after(&["host-keys", "apply-boot", "boot-cmd"]);
     sshd.ready = Ready::Notify;
     sshd.deadline = Some(Duration::from_secs(30));
     // Who is logged in stays logged in when it is restarted.
     sshd.stop.scope = Scope::MainOnly;
     units.push(sshd);
-    units.push(Unit::service("chronyd", "Time", &["/usr/sbin/chronyd", "-d"]).after(&["netd"]));
+    units.push(Unit::service("chronyd", "Time", &["/usr/sbin/chronyd", "-d"]).after(&["apply-boot", "netd"]));
     units.push(Unit {
         deadline: Some(Duration::from_secs(90)),
         ..helper("clock", "A sane clock", &["clock", "wait"]).after(&["netd", "chronyd"])
@@ -198,7 +207,7 @@ fn services(config: &Config) -> Vec<Unit> {
         units.push(Unit {
             kind: Kind::OneShot { retry: true, every: None },
             env_file: Some(ENVIRONMENT.to_owned()),
-            ..helper("ssh-keys", "SSH keys from the network", &["keys"]).after(&["netd"])
+            ..helper("ssh-keys", "SSH keys from the network", &["keys"]).after(&["apply-boot", "netd"])
         });
     }
     units
@@ -230,7 +239,7 @@ fn guest_agent() -> Unit {
 
 /// k3OS's runtime phase: with the network, before Kubernetes.
 fn owners_last_words(config: &Config) -> Vec<Unit> {
-    let again = helper("apply-runtime", "Settings, with the network", &["apply", "runtime"]).after(&["netd"]);
+    let again = helper("apply-runtime", "Settings, with the network", &["apply", "runtime"]).after(&["apply-boot", "netd"]);
     let mut units = vec![Unit {
         deadline: Some(Duration::from_secs(120)),
         ..again
@@ -472,12 +481,16 @@ mod tests {
         assert!(units(&config, &facts("disk"), &distribution()).iter().any(|u| u.name == "ssh-keys"));
     }
 
-    /// Nothing may hold up a login but the settings and the owner's own commands.
+    /// Nothing may hold up a login but the settings, the machine's keys and the owner's own commands; nor the network but what it is
+    /// set up with.
     #[test]
-    fn logins_wait_for_little() {
+    fn logins_and_the_network_wait_for_little() {
         for u in units(&full(), &facts("disk"), &distribution()) {
-            if u.name == "sshd" || u.name.starts_with("getty-") {
-                assert_eq!(u.after, ["apply-boot", "boot-cmd"], "{}", u.name);
+            match u.name.as_str() {
+                "sshd" => assert_eq!(u.after, ["host-keys", "apply-boot", "boot-cmd"]),
+                "netd" => assert_eq!(u.after, ["apply-network", "boot-cmd"]),
+                name if name.starts_with("getty-") => assert_eq!(u.after, ["apply-boot", "boot-cmd"], "{name}"),
+                _ => {}
             }
         }
     }
@@ -492,7 +505,8 @@ mod tests {
         let unknown: Vec<_> = units
             .iter()
             .flat_map(|u| u.after.iter())
-            .filter(|a| !names.contains(&a.as_str()))
+            // PID 1 has that one in every boot.
+            .filter(|a| !names.contains(&a.as_str()) && *a != "host-keys")
             .collect();
         assert!(unknown.is_empty() || plan.units.is_empty(), "{unknown:?}");
         let twice: Vec<_> = names.iter().filter(|n| names.iter().filter(|m| m == n).count() > 1).collect();

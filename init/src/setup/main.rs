@@ -15,6 +15,7 @@ mod esp;
 mod facts;
 mod folder;
 mod health;
+mod host_keys;
 mod keys;
 mod kube;
 mod lines;
@@ -62,7 +63,8 @@ fn dispatch(args: &[String]) -> Result<()> {
         "keys" => keys::run(),
         "metadata" => metadata::run(),
         "clock" => clock::run(rest),
-        "coldplug" => coldplug::run(),
+        "coldplug" => coldplug::run(rest),
+        "host-keys" => host_keys::run(),
         "local-start" => local_start::run(),
         "confirm" => confirm::run(),
         "health" => health::run(),

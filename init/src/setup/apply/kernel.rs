@@ -87,9 +87,23 @@ const KUBERNETES_SYSCTLS: &[(&str, &str)] = &[
     ("vm.panic_on_oom", "0"),
 ];
 
-/// Loads modules.
+/// Loads what Kubernetes needs, and the owner's modules.
 pub fn modules(s: &Settings) -> Failures {
-    if !s.root.is_system() {
+    let brought = s.config.skerry.distribution != Distribution::Kubernetes;
+    match (is_node(&s.config), brought) {
+        (false, _) => load(s, &[]),
+        (true, false) => load(s, &[KUBERNETES_MODULES]),
+        (true, true) => load(s, &[KUBERNETES_MODULES, BROUGHT_MODULES]),
+    }
+}
+
+/// Loads the owner's modules: a network interface may need one.
+pub fn owners_modules(s: &Settings) -> Failures {
+    load(s, &[])
+}
+
+fn load(s: &Settings, ours: &[&[(&str, &str)]]) -> Failures {
+    if !s.root.is_system() || (ours.is_empty() && s.config.skerry.modules.is_empty()) {
         return vec![];
     }
     let index = match Index::of_running_kernel() {
@@ -97,16 +111,12 @@ pub fn modules(s: &Settings) -> Failures {
         Err(e) => return vec![e.into()],
     };
     let mut failures = vec![];
-    if is_node(&s.config) {
-        let brought = s.config.skerry.distribution != Distribution::Kubernetes;
-        let more = if brought { BROUGHT_MODULES } else { &[] };
-        let known = KUBERNETES_MODULES.iter().chain(more).filter(|(name, _)| index.knows(name));
-        failures.extend(
-            known
-                .filter_map(|(name, _)| module::load(&index, name, "").err())
-                .map(anyhow::Error::from),
-        );
-    }
+    let known = ours.iter().copied().flatten().filter(|(name, _)| index.knows(name));
+    failures.extend(
+        known
+            .filter_map(|(name, _)| module::load(&index, name, "").err())
+            .map(anyhow::Error::from),
+    );
     for entry in &s.config.skerry.modules {
         let (name, parameters) = module_entry(entry);
         let result = module::load(&index, name, parameters);
