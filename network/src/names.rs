@@ -4,7 +4,6 @@
 //! owner's `dns_nameservers`, and 8.8.8.8, which is what k3OS falls back to. There is no stub on this machine: kubelet hands these
 //! servers to pods as they are, so loopback addresses are left out.
 
-use crate::dhcp::lease::Lease;
 use crate::request::{Assigned, Request, Settings};
 use crate::wanted::Leases;
 use std::fmt::Write;
@@ -17,15 +16,12 @@ const MOST_SEARCH: usize = 256;
 /// k3OS's default.
 const LAST_RESORT: IpAddr = IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8));
 
-/// Name servers of one interface: the owner's for it, then its lease's.
-pub fn link_dns(settings: &Settings, lease: Option<&Lease>) -> Vec<IpAddr> {
-    let by_dhcp = lease.map(|lease| lease.dns.as_slice()).unwrap_or_default();
-    settings
-        .dns
-        .iter()
-        .copied()
-        .chain(by_dhcp.iter().copied().map(IpAddr::V4))
-        .collect()
+/// Name servers of one interface: the owner's for it, then its leases'.
+pub fn link_dns(settings: &Settings, leases: &Leases) -> Vec<IpAddr> {
+    let four = leases.four.get(&settings.index).map(|lease| lease.dns.as_slice()).unwrap_or_default();
+    let six = leases.six.get(&settings.index).map(|lease| lease.dns.as_slice()).unwrap_or_default();
+    let by_dhcp = four.iter().copied().map(IpAddr::V4).chain(six.iter().copied().map(IpAddr::V6));
+    settings.dns.iter().copied().chain(by_dhcp).collect()
 }
 
 /// The content of resolv.conf.
@@ -33,7 +29,7 @@ pub fn resolv_conf(request: &Request, assigned: &Assigned, leases: &Leases) -> S
     let mut servers: Vec<IpAddr> = assigned
         .links
         .iter()
-        .flat_map(|link| link_dns(link, leases.get(&link.index)))
+        .flat_map(|link| link_dns(link, leases))
         .collect();
     let mut from = "the interfaces";
     if servers.is_empty() {
@@ -58,11 +54,11 @@ pub fn resolv_conf(request: &Request, assigned: &Assigned, leases: &Leases) -> S
 
 fn search(assigned: &Assigned, leases: &Leases) -> Vec<String> {
     let owners = assigned.links.iter().flat_map(|link| link.search.iter());
-    let by_dhcp = assigned
-        .links
-        .iter()
-        .filter_map(|link| leases.get(&link.index))
-        .flat_map(|lease| lease.search.iter());
+    let by_dhcp = assigned.links.iter().flat_map(|link| {
+        let four = leases.four.get(&link.index).map(|lease| lease.search.as_slice());
+        let six = leases.six.get(&link.index).map(|lease| lease.search.as_slice());
+        [four, six].into_iter().flatten().flatten()
+    });
     let valid = owners
         .chain(by_dhcp)
         .filter(|name| crate::dhcp::options::is_domain(name))
@@ -80,7 +76,8 @@ fn search(assigned: &Assigned, leases: &Leases) -> Vec<String> {
 pub fn time_servers(request: &Request, leases: &Leases) -> Vec<String> {
     let valid = |name: &&String| name.parse::<IpAddr>().is_ok() || crate::dhcp::options::is_domain(name);
     let owners = request.ntp_servers.iter().filter(valid).cloned();
-    let by_dhcp = leases.values().flat_map(|lease| lease.ntp.iter().map(ToString::to_string));
+    let four = leases.four.values().flat_map(|lease| lease.ntp.iter().map(ToString::to_string));
+    let by_dhcp = four.chain(leases.six.values().flat_map(|lease| lease.ntp.iter().map(ToString::to_string)));
     unique(owners.chain(by_dhcp).collect())
 }
 
@@ -104,7 +101,7 @@ fn unique<T: PartialEq>(list: Vec<T>) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use crate::dhcp::lease::Lease;
 
     fn lease(dns: &[[u8; 4]], search: &[&str]) -> Lease {
         Lease {
@@ -172,7 +169,7 @@ mod tests {
             ntp_servers: vec!["ntp.example".into(), "bad name\nserver x".into()],
             ..Request::default()
         };
-        let servers = time_servers(&request, &BTreeMap::from([(2, lease(&[], &[])), (3, lease(&[], &[]))]));
+        let servers = time_servers(&request, &[(2, lease(&[], &[])), (3, lease(&[], &[]))].into_iter().collect());
         assert_eq!(chrony_sources(&servers), "server ntp.example iburst\nserver 10.0.0.9 iburst\n");
     }
 }
