@@ -1,10 +1,10 @@
 //! The daemon: one thread that waits, looks, compares and acts, for ever.
 
 use crate::dhcp::client::{Client, Command, Event};
+use crate::dhcp::lease::Lease;
 use crate::dhcp::message;
 use crate::dhcp::socket::Socket;
 use crate::dhcp::store;
-use crate::dhcp::lease::Lease;
 use crate::facts::{Facts, Link, Owner};
 use crate::netlink::{Changes, Netlink};
 use crate::nft::Nft;
@@ -500,7 +500,12 @@ impl Daemon {
         }
         let woken: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         let is = |at: usize| woken.get(at).copied().unwrap_or(false);
-        let heard = ears.iter().zip(2..).filter(|(_, at)| is(*at)).map(|((index, _), _)| *index).collect();
+        let heard = ears
+            .iter()
+            .zip(2..)
+            .filter(|(_, at)| is(*at))
+            .map(|((index, _), _)| *index)
+            .collect();
         let heard6 = ears6
             .iter()
             .zip(2 + ears.len()..)

@@ -194,10 +194,7 @@ table inet skerry {
 
     #[test]
     fn off_is_gone_and_so_it_is_without_an_interface() {
-        let off = Firewall {
-            on: false,
-            ..firewall()
-        };
+        let off = Firewall { on: false, ..firewall() };
         let gone = "add table inet skerry\ndelete table inet skerry\n";
         assert_eq!(rules(&off, &["eth0"], "null"), gone);
         assert_eq!(rules(&firewall(), &["lo", "cni0"], "null"), gone);

@@ -54,8 +54,8 @@ impl Nft {
         let Some((child, text)) = self.running.take() else { return false };
         match status {
             Ok(Some(status)) if status.success() => (self.applied, self.problem) = (Some(text), None),
-            Ok(Some(status)) => self.fail(now, format!("{}{status}", complaint(child))),
-            Ok(None) | Err(_) => self.fail(now, "it got lost".to_owned()),
+            Ok(Some(status)) => self.fail(now, &format!("{}{status}", complaint(child))),
+            Ok(None) | Err(_) => self.fail(now, "it got lost"),
         }
         true
     }
@@ -68,11 +68,11 @@ impl Nft {
         let Some(text) = self.wanted.clone() else { return };
         match start(&text) {
             Ok(child) => self.running = Some((child, text)),
-            Err(why) => self.fail(now, why.to_string()),
+            Err(why) => self.fail(now, &why.to_string()),
         }
     }
 
-    fn fail(&mut self, now: Duration, why: String) {
+    fn fail(&mut self, now: Duration, why: &str) {
         // What the kernel has is not known.
         self.applied = None;
         self.problem = Some(format!("giving the firewall's rules to nft: {why}"));

@@ -153,7 +153,10 @@ mod tests {
         let network = r#"{"version":2,"ethernets":{"eth0":{"dhcp6":true}}}"#;
         let ra = [("2001:db8::5/64", Owner::Router)];
         let six = [("2001:db8::77/128", Owner::Dhcp)];
-        assert_eq!(why(network, vec![eth(2, true, &ra)], 9 * SECOND), "waiting for a DHCP answer on eth0");
+        assert_eq!(
+            why(network, vec![eth(2, true, &ra)], 9 * SECOND),
+            "waiting for a DHCP answer on eth0"
+        );
         assert_eq!(why(network, vec![eth(2, true, &six)], SECOND), "ready");
     }
 

@@ -2,7 +2,7 @@
 
 use crate::address::Cidr;
 use crate::facts::{self, Facts, Owner, Route};
-use crate::names::link_dns;
+use crate::names::{link_dns, link_dns6};
 use crate::ready;
 use crate::request::Assigned;
 use crate::wanted::Leases;
@@ -110,7 +110,11 @@ pub fn state(facts: &Facts, assigned: &Assigned, leases: &Leases, elapsed: Durat
                 })
                 .collect(),
             gateway: gateway(facts, link.index, settings.table).map(|ip| ip.to_string()),
-            dns: link_dns(settings, leases).iter().map(ToString::to_string).collect(),
+            dns: [link_dns(settings, leases), link_dns6(settings, leases)]
+                .concat()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             ntp: ntp(leases, link.index),
         }
     })
@@ -121,7 +125,10 @@ pub fn state(facts: &Facts, assigned: &Assigned, leases: &Leases, elapsed: Durat
 fn ntp(leases: &Leases, index: u32) -> Vec<String> {
     let four = leases.four.get(&index).map(|lease| lease.ntp.as_slice()).unwrap_or_default();
     let six = leases.six.get(&index).map(|lease| lease.ntp.as_slice()).unwrap_or_default();
-    four.iter().map(ToString::to_string).chain(six.iter().map(ToString::to_string)).collect()
+    four.iter()
+        .map(ToString::to_string)
+        .chain(six.iter().map(ToString::to_string))
+        .collect()
 }
 
 const fn origin(address: &facts::Address) -> &'static str {

@@ -27,7 +27,9 @@ pub fn read(bytes: &[u8], now: Duration) -> serde_json::Result<Option<Trial>> {
 
 /// How long it still counts.
 pub fn left(trial: &Trial, now: Duration) -> Option<Duration> {
-    Duration::from_millis(trial.until_ms).checked_sub(now).filter(|left| !left.is_zero())
+    Duration::from_millis(trial.until_ms)
+        .checked_sub(now)
+        .filter(|left| !left.is_zero())
 }
 
 /// The kernel's clock.

@@ -503,7 +503,10 @@ fn a_router_sends_to_a_dhcpv6_server() {
                 text.contains(r#""origin":"dhcp6""#).then_some(text)
             });
             let addresses = lab.on("n", "ip -6 -o addr show eth0");
-            assert!(addresses.contains("inet6 fd77::5") && addresses.contains("/128 scope global"), "{addresses}");
+            assert!(
+                addresses.contains("inet6 fd77::5") && addresses.contains("/128 scope global"),
+                "{addresses}"
+            );
             assert!(state.contains("fd77::5"), "{state}");
         } else {
             assert!(!lab.read("run/network-state.json").contains("dhcp6"), "only names were asked for");
@@ -520,7 +523,10 @@ fn an_address_by_dhcpv6_alone() {
     lab.server(POOL, &["--dhcp-range=fd77::50,fd77::5f,64,2m"]);
     let node = lab.node(SIX);
     let said = lab.ready();
-    assert!(said.contains("STATUS=waiting for a DHCP answer on eth0") && said.contains("fd77::5"), "{said}");
+    assert!(
+        said.contains("STATUS=waiting for a DHCP answer on eth0") && said.contains("fd77::5"),
+        "{said}"
+    );
     let addresses = |lab: &Lab| lab.on("n", "ip -6 -o addr show eth0 scope global | awk '{print $4}'");
     let before = addresses(&lab);
     assert!(before.starts_with("fd77::5") && before.trim().ends_with("/128"), "{before}");
@@ -530,7 +536,11 @@ fn an_address_by_dhcpv6_alone() {
     lab.ready();
     let rebound = |lab: &Lab, times| (lab.read("log").matches("DHCPREBIND").count() >= times && addresses(lab) == before).then_some(());
     lab.wait("the confirmation", |lab| rebound(lab, 1));
-    assert!(!lab.read("log").contains("removing"), "it was never taken away\n{}", lab.read("log"));
+    assert!(
+        !lab.read("log").contains("removing"),
+        "it was never taken away\n{}",
+        lab.read("log")
+    );
     lab.on("s", "ip link set up0 down");
     lab.wait("the loss of the carrier", |lab| {
         lab.read("run/network-state.json").contains(r#""up":false"#).then_some(())
@@ -662,7 +672,9 @@ fn the_firewall_closes_the_systems_own_ports() {
     let script = format!("{GROUPS} && echo $$ > /sys/fs/cgroup/{name}/cgroup.procs && exec python3 {path} tcp/8080 tcp/8081 udp/8082");
     lab.start("n", "sh", &["-c", &script]);
     lab.start("n", "python3", &[&path, "tcp/8090"]);
-    lab.wait("the listeners", |lab| (lab.read("log").matches("listening").count() == 2).then_some(()));
+    lab.wait("the listeners", |lab| {
+        (lab.read("log").matches("listening").count() == 2).then_some(())
+    });
     let network = r#"{"version":2,"ethernets":{"eth0":{"addresses":["10.77.0.9/24"]}}}"#;
     let wall = |on: bool, more: &str| format!(r#"{{"on":{on},"open":[{{"ports":"tcp/8080","why":"the test"}}{more}],"pods":[]}}"#);
     lab.write("run/network.json", &asked(network, &wall(true, "")));
@@ -675,9 +687,8 @@ fn the_firewall_closes_the_systems_own_ports() {
     lab.wait("the firewall", done);
     // `ok`, or the error's number: 111 = refused.
     let ask = |lab: &Lab, side: &str, to: &str, port: u16| {
-        let script = format!(
-            "python3 -c \"import socket;s=socket.socket();s.settimeout(5);e=s.connect_ex(('{to}',{port}));print(e or 'ok')\""
-        );
+        let script =
+            format!("python3 -c \"import socket;s=socket.socket();s.settimeout(5);e=s.connect_ex(('{to}',{port}));print(e or 'ok')\"");
         lab.on(side, &script).trim().to_owned()
     };
     let outside = |lab: &Lab| [8080, 8081, 8090, 8099].map(|port| ask(lab, "s", "10.77.0.9", port));
@@ -685,7 +696,10 @@ fn the_firewall_closes_the_systems_own_ports() {
     assert_eq!(ask(&lab, "n", "127.0.0.1", 8081), "ok", "the loopback is free");
     let udp = "python3 -c \"import socket;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(5);s.connect(('10.77.0.9',8082));s.send(b'x');s.recv(9)\" 2>&1 | tail -1";
     assert!(lab.on("s", udp).contains("refused"), "UDP is refused too");
-    assert!(lab.on("s", "ping -c1 -W5 10.77.0.9").contains("1 received") || !runs(&["ping", "-V"]), "ICMP is free");
+    assert!(
+        lab.on("s", "ping -c1 -W5 10.77.0.9").contains("1 received") || !runs(&["ping", "-V"]),
+        "ICMP is free"
+    );
     // By what is open and closed with an interface, and by one key. Other tables stay as they are.
     lab.on("n", "nft add table inet others");
     lab.write(
@@ -700,8 +714,12 @@ fn the_firewall_closes_the_systems_own_ports() {
     lab.wait("the tunnel's end", |lab| (ask(lab, "s", "10.77.0.9", 8081) == "111").then_some(()));
     lab.write("run/network.json", &asked(network, &wall(false, "")));
     lab.end(node, rustix::process::Signal::HUP);
-    lab.wait("the end of the firewall", |lab| (ask(lab, "s", "10.77.0.9", 8081) == "ok").then_some(()));
-    lab.wait("the report", |lab| lab.read("run/netd.json").contains(r#""on":false,"done":true"#).then_some(()));
+    lab.wait("the end of the firewall", |lab| {
+        (ask(lab, "s", "10.77.0.9", 8081) == "ok").then_some(())
+    });
+    lab.wait("the report", |lab| {
+        lab.read("run/netd.json").contains(r#""on":false,"done":true"#).then_some(())
+    });
     assert_eq!(lab.on("n", "nft list tables").trim(), "table inet others");
 }
 

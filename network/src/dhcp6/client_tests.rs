@@ -55,7 +55,10 @@ fn bound() -> Client {
     assert_eq!(question(&client.step(at(0), 9, Event::Link(true, Wish::Address))).ask, Ask::Solicit);
     let request = say(&mut client, at(0), same, Kind::Advertise);
     let request = question(&request);
-    assert_eq!((request.ask, request.address, request.server.as_deref()), (Ask::Request, Some(OWN), Some(&[9][..])));
+    assert_eq!(
+        (request.ask, request.address, request.server.as_deref()),
+        (Ask::Request, Some(OWN), Some(&[9][..]))
+    );
     assert_eq!(say(&mut client, at(0), same, Kind::Reply), [Command::Granted]);
     assert_eq!(client.lease().and_then(|l| l.address), Some(OWN));
     client
@@ -112,7 +115,10 @@ fn silence_makes_it_slower_but_never_stop() {
 fn a_lease_is_renewed_then_rebound_then_lost() {
     let mut client = bound();
     let renew = client.step(at(500), 7, Event::Tick);
-    assert_eq!((question(&renew).ask, question(&renew).server.as_deref()), (Ask::Renew, Some(&[9][..])));
+    assert_eq!(
+        (question(&renew).ask, question(&renew).server.as_deref()),
+        (Ask::Renew, Some(&[9][..]))
+    );
     let mut renewed = client.clone();
     assert_eq!(say(&mut renewed, at(501), same, Kind::Reply), [Command::Granted]);
     assert_eq!(renewed.deadline(), Some(at(1000)), "counted from the question");
@@ -126,7 +132,10 @@ fn a_lease_is_renewed_then_rebound_then_lost() {
         asked.push((now, question(&commands).ask));
     };
     assert_eq!(lost, (at(1000), Ask::Solicit));
-    assert!(asked.iter().all(|(now, ask)| (*ask == Ask::Rebind) == (*now >= at(800))), "{asked:?}");
+    assert!(
+        asked.iter().all(|(now, ask)| (*ask == Ask::Rebind) == (*now >= at(800))),
+        "{asked:?}"
+    );
     assert_eq!(client.lease(), None);
 }
 
@@ -143,7 +152,10 @@ fn what_is_refused_is_lost_and_asked_for_anew_but_not_in_a_hurry() {
         let commands = say(&mut client, at(500), change, Kind::Reply);
         assert!(matches!(commands[0], Command::Lost(_)) && question(&commands).ask == Ask::Solicit);
         say(&mut client, at(500), same, Kind::Advertise);
-        assert!(say(&mut client, at(500), change, Kind::Reply).is_empty(), "the second time it waits");
+        assert!(
+            say(&mut client, at(500), change, Kind::Reply).is_empty(),
+            "the second time it waits"
+        );
         assert!(client.deadline().unwrap() > at(500));
     }
 }
@@ -157,13 +169,19 @@ fn a_link_that_breaks_keeps_the_lease_and_confirms_it() {
     let commands = client.step(at(20), 1, Event::Link(true, Wish::Address));
     assert_eq!((question(&commands).ask, question(&commands).address), (Ask::Rebind, Some(OWN)));
     assert_eq!(say(&mut client, at(20), same, Kind::Reply), [Command::Granted]);
-    assert!(client.step(at(21), 1, Event::Link(true, Wish::Address)).is_empty(), "nothing has changed");
+    assert!(
+        client.step(at(21), 1, Event::Link(true, Wish::Address)).is_empty(),
+        "nothing has changed"
+    );
 }
 
 #[test]
 fn information_is_asked_for_again_after_a_day() {
     let mut client = Client::new(MAC, None);
-    assert_eq!(question(&client.step(at(0), 1, Event::Link(true, Wish::Information))).ask, Ask::Information);
+    assert_eq!(
+        question(&client.step(at(0), 1, Event::Link(true, Wish::Information))).ask,
+        Ask::Information
+    );
     assert_eq!(say(&mut client, at(0), same, Kind::Reply), [Command::Granted]);
     assert_eq!(client.lease().unwrap().address, None);
     assert_eq!(client.deadline(), Some(at(86_400)));
@@ -177,7 +195,10 @@ fn another_wish_begins_anew() {
     let commands = client.step(at(1), 1, Event::Link(true, Wish::Information));
     assert!(matches!(commands[0], Command::Lost(_)) && question(&commands).ask == Ask::Information);
     assert!(client.step(at(2), 1, Event::Link(true, Wish::Nothing)).is_empty());
-    assert_eq!((client.lease(), client.deadline().is_some() && client.is_listening()), (None, false));
+    assert_eq!(
+        (client.lease(), client.deadline().is_some() && client.is_listening()),
+        (None, false)
+    );
 }
 
 proptest! {

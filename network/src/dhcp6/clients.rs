@@ -37,9 +37,8 @@ pub fn wish(settings: &Settings, link: &Link) -> Wish {
 
 /// Whether questions can leave: there must be an address to send from.
 fn is_linked(link: &Link) -> bool {
-    let can_send = |address: &crate::facts::Address| {
-        address.usable && matches!(address.cidr.ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
-    };
+    let can_send =
+        |address: &crate::facts::Address| address.usable && matches!(address.cidr.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     link.up && link.carrier && link.addresses.iter().any(can_send)
 }
 
@@ -174,7 +173,9 @@ impl One {
     fn granted(&self) {
         match self.client.lease() {
             Some(Lease6 {
-                address: Some(ip), seconds, ..
+                address: Some(ip),
+                seconds,
+                ..
             }) => tracing::info!("{}: {ip} for {seconds} s by DHCPv6", self.name),
             Some(_) => tracing::info!("{}: told more by DHCPv6", self.name),
             None => {}

@@ -117,7 +117,10 @@ mod tests {
             renew: times.0,
             rebind: times.1,
             addresses: addresses.iter().map(granted).collect(),
-            dns: ["::1", "fd77::3", "ff02::1", "fe80::1"].iter().map(|ip| ip.parse().unwrap()).collect(),
+            dns: ["::1", "fd77::3", "ff02::1", "fe80::1"]
+                .iter()
+                .map(|ip| ip.parse().unwrap())
+                .collect(),
             search: vec![],
             ntp: vec![],
             refresh: Some(5),

@@ -215,7 +215,9 @@ fn time_servers(bytes: &[u8]) -> Vec<Ipv6Addr> {
 
 /// The addresses for the number that is ours.
 fn granted(bytes: &[u8], mac: Mac, message: &mut Message) {
-    let Some((number, rest)) = bytes.split_first_chunk::<4>() else { return };
+    let Some((number, rest)) = bytes.split_first_chunk::<4>() else {
+        return;
+    };
     let (Some(renew), Some(rebind)) = (seconds(rest), rest.get(4..).and_then(seconds)) else {
         return;
     };
@@ -317,7 +319,10 @@ mod tests {
     #[test]
     fn an_answer_is_read() {
         let message = decode(&hex(ANSWER), MAC).unwrap();
-        assert_eq!((message.kind, message.transaction, message.status), (Kind::Advertise, 0x00ab_cdef, 0));
+        assert_eq!(
+            (message.kind, message.transaction, message.status),
+            (Kind::Advertise, 0x00ab_cdef, 0)
+        );
         assert_eq!(message.client, duid(MAC));
         assert_eq!((message.renew, message.rebind, message.addresses.len()), (1800, 3150, 1));
         assert_eq!(message.addresses[0].ip, "fd77::55".parse::<Ipv6Addr>().unwrap());

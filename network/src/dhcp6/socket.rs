@@ -35,7 +35,10 @@ impl Socket {
     /// Sends to all servers on the link.
     pub fn send(&self, bytes: &[u8]) -> skerry_sys::Result<()> {
         let to = SocketAddrV6::new(EVERYBODY, SERVERS, 0, self.index);
-        self.udp.send_to(bytes, to).map(drop).doing("sending a DHCPv6 message to", "everybody")
+        self.udp
+            .send_to(bytes, to)
+            .map(drop)
+            .doing("sending a DHCPv6 message to", "everybody")
     }
 
     /// The answers that have come, decoded; whatever is none, or comes from beyond the link, is dropped.
