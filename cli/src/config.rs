@@ -225,7 +225,10 @@ fn limit(text: &str) -> Result<u32, String> {
 }
 
 fn apply(file: Option<&Path>, confirm: Option<u32>) -> anyhow::Result<ExitCode> {
-    let file = file.map(|path| path.to_str().with_context(|| format!("reading {}: its name is not UTF-8", path.display())));
+    let file = file.map(|path| {
+        path.to_str()
+            .with_context(|| format!("reading {}: its name is not UTF-8", path.display()))
+    });
     let file = file.transpose()?;
     let Some(seconds) = confirm else {
         return setup(&[&["trial", "now"], file.as_slice()].concat());

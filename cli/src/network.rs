@@ -278,7 +278,10 @@ mod tests {
             ..of("[]", "", "")
         };
         let shown = network(&texts, 60).unwrap();
-        assert_eq!((shown.trial_seconds, shown.pods.as_ref().and_then(|p| p.mtu)), (Some(30), Some(1450)));
+        assert_eq!(
+            (shown.trial_seconds, shown.pods.as_ref().and_then(|p| p.mtu)),
+            (Some(30), Some(1450))
+        );
         let expected = "\
 no interface is set up: there is none, or the configuration names none
 the firewall closes the system's own ports on eth0, lan, but for
@@ -292,7 +295,10 @@ nothing is waited for
         assert_eq!(network(&texts, 91).unwrap().trial_seconds, None, "its time is over");
         for (more, said) in [
             (r#"{"firewall":{"on":false,"done":true}}"#, "the firewall is off"),
-            (r#"{"firewall":{"on":true,"done":false,"problem":"no nft"}}"#, "NOT in effect: no nft"),
+            (
+                r#"{"firewall":{"on":true,"done":false,"problem":"no nft"}}"#,
+                "NOT in effect: no nft",
+            ),
             (r#"{"firewall":{"on":true,"done":false}}"#, "is being put up"),
         ] {
             let texts = Texts {
@@ -330,7 +336,10 @@ waiting for interface lan of the config to appear
     #[test]
     fn an_older_netds_report_and_an_empty_one() {
         let old = r#"[{"name":"eth0","mac":"","up":false,"addresses":[],"gateway":null,"dns":[],"ntp":[]}]"#;
-        assert_eq!(page(&network(&of(old, "", ""), 0).unwrap()), "eth0: no carrier\nnothing is waited for\n");
+        assert_eq!(
+            page(&network(&of(old, "", ""), 0).unwrap()),
+            "eth0: no carrier\nnothing is waited for\n"
+        );
         assert!(page(&network(&of("[]", "", ""), 0).unwrap()).starts_with("no interface is set up"));
         assert!(network(&of("nonsense", "", ""), 0).is_err());
     }

@@ -304,7 +304,9 @@ mod tests {
 
     #[test]
     fn every_spelling_that_k3os_took_is_taken() {
-        let k3os = SKERRY.iter().filter(|key| !["distribution", "trust_media", "firewall", "open_ports"].contains(&key.name));
+        let k3os = SKERRY
+            .iter()
+            .filter(|key| !["distribution", "trust_media", "firewall", "open_ports"].contains(&key.name));
         let top = TOP
             .iter()
             .filter(|key| !["skerry", "network", "users", "ca_certs"].contains(&key.name));

@@ -80,7 +80,11 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
         problems,
         ready: Some("kube-ready".to_owned()),
         open: ports::open(&settings),
-        pods: if settings.network { vec![settings.pods.to_string()] } else { vec![] },
+        pods: if settings.network {
+            vec![settings.pods.to_string()]
+        } else {
+            vec![]
+        },
     }
 }
 

@@ -52,7 +52,13 @@ fn ssh_ports(files: &[WriteFile]) -> Vec<u16> {
     let port = |line: &str| {
         let mut words = line.split([' ', '\t', '=']).filter(|word| !word.is_empty());
         let is_port = words.next().is_some_and(|key| key.eq_ignore_ascii_case("port"));
-        words.next().filter(|_| is_port)?.trim_matches('"').parse().ok().filter(|port: &u16| *port > 0)
+        words
+            .next()
+            .filter(|_| is_port)?
+            .trim_matches('"')
+            .parse()
+            .ok()
+            .filter(|port: &u16| *port > 0)
     };
     let mut ports = vec![SSH];
     for file in files.iter().filter(is_sshd) {

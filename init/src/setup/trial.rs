@@ -206,7 +206,10 @@ mod tests {
         let (root, path) = machine("trial");
         let before = asked_of(&root);
         begin(&root, &path, Duration::from_secs(60), Duration::from_secs(100)).unwrap();
-        assert_eq!((asked_of(&root), root.text(KEPT).unwrap().as_str()), (before.clone(), "hostname: old\n"));
+        assert_eq!(
+            (asked_of(&root), root.text(KEPT).unwrap().as_str()),
+            (before.clone(), "hostname: old\n")
+        );
         let trial: Trial = serde_json::from_str(&root.text(TRIAL).unwrap()).unwrap();
         assert_eq!(trial.until_ms, 160_000);
         assert!(trial.request.to_string().contains("10.0.0.9/24") && !before.contains("10.0.0.9/24"));
@@ -234,7 +237,9 @@ mod tests {
         let (root, path) = machine("trial-locked");
         root.write("/tmp/new.yaml", "\tno: yaml: {", 0o600).unwrap();
         root.write("/skerry/system/config.yaml", "hostname: x\n", 0o600).unwrap();
-        let why = begin(&root, &path, Duration::from_secs(60), Duration::ZERO).unwrap_err().to_string();
+        let why = begin(&root, &path, Duration::from_secs(60), Duration::ZERO)
+            .unwrap_err()
+            .to_string();
         assert!(why.contains("nothing was changed"), "{why}");
         assert!(now(&root, Some(&path)).is_err());
         assert!(root.text(TRIAL).is_none());
@@ -247,8 +252,12 @@ mod tests {
         now(&root, Some(&path)).unwrap();
         assert!(asked_of(&root).contains("10.0.0.9/24") && root.text(KEPT).unwrap() == NEW);
         // What was edited since the boot counts without a file.
-        root.write(KEPT, "network: {version: 2, ethernets: {eth0: {addresses: [10.0.0.8/24]}}}\n", 0o600)
-            .unwrap();
+        root.write(
+            KEPT,
+            "network: {version: 2, ethernets: {eth0: {addresses: [10.0.0.8/24]}}}\n",
+            0o600,
+        )
+        .unwrap();
         now(&root, None).unwrap();
         assert!(asked_of(&root).contains("10.0.0.8/24"));
     }

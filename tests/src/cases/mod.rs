@@ -8,6 +8,7 @@ mod cuts_real;
 pub(crate) mod disk;
 mod disks;
 mod faults;
+mod firewall;
 pub mod grub;
 mod install;
 mod iso;
@@ -387,6 +388,18 @@ pub const TABLE: &[Case] = &[
         60,
         "bond, VLAN, bridge, VRF, tables and rules, as netplan says them",
         network::devices,
+    ),
+    unproven(
+        "network-firewall",
+        60,
+        "another machine reaches SSH and what is open, and nothing else that listens, but pods",
+        firewall::ports,
+    ),
+    unproven(
+        "network-trial",
+        90,
+        "a change of the network is undone by itself, unless it is confirmed; and by a power cut",
+        firewall::trial,
     ),
     torture(
         "metadata",
