@@ -127,6 +127,13 @@ pub(crate) fn data_source(text: &str) -> Verdict {
     )
 }
 
+pub(crate) fn ports(text: &str) -> Verdict {
+    match text.parse::<crate::ports::Ports>() {
+        Ok(_) => Good,
+        Err(why) => bad(&why, "open_ports: [tcp/8080]"),
+    }
+}
+
 pub(crate) fn module(text: &str) -> Verdict {
     let name = text.split_whitespace().next().unwrap_or_default();
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

@@ -25,6 +25,7 @@ mod normal;
 pub mod parameters;
 pub mod place;
 mod plain;
+pub mod ports;
 mod problem;
 mod read;
 pub mod reference;

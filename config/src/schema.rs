@@ -220,6 +220,10 @@ pub(crate) const SKERRY: &[Key] = &[
         .on(&[Kubernetes], "which Kubernetes runs, and where its program comes from")
         .short("name"),
     key("trust_media", "trustMedia", &[], Bool).on(&[Boot], "whether a removable medium may bring configuration"),
+    key("firewall", "firewall", &[], Bool).on(&[Network], "whether netd closes the system's own ports to the outside"),
+    key("open_ports", "openPorts", &["open_port"], Texts)
+        .on(&[Network], "left open by the firewall")
+        .checked(Check::Text(check::ports)),
 ];
 
 /// The section `skerry.distribution:`.
@@ -317,7 +321,9 @@ mod tests {
 
     #[test]
     fn every_spelling_that_k3os_took_is_taken() {
-        let k3os = SKERRY.iter().filter(|key| !["distribution", "trust_media"].contains(&key.name));
+        let k3os = SKERRY
+            .iter()
+            .filter(|key| !["distribution", "trust_media", "firewall", "open_ports"].contains(&key.name));
         let top = TOP
             .iter()
             .filter(|key| !["skerry", "network", "users", "ca_certs"].contains(&key.name));

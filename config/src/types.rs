@@ -101,6 +101,11 @@ pub struct Skerry {
     pub distribution: Choice,
     /// Whether a removable medium may bring configuration after the first boot.
     pub trust_media: bool,
+    /// Whether the system's own services are closed to the outside but for what others need of them; absent = yes. Pods, and what they
+    /// listen on, are not concerned.
+    pub firewall: Option<bool>,
+    /// Further ports that are open, `tcp/8080` or `udp/5000-5010`: for what `boot_cmd`, `run_cmd` or a login starts.
+    pub open_ports: Vec<String>,
 }
 
 /// Which Kubernetes, and where its program comes from.
@@ -264,8 +269,8 @@ pub struct Interface {
     /// What of DHCP's answer counts.
     #[serde(rename = "dhcp4-overrides")]
     pub dhcp4_overrides: Overrides,
-    /// An address by DHCPv6. Validated; not in effect in this version.
-    pub dhcp6: bool,
+    /// An address by DHCPv6; absent = if a router says that there is one (its announcement's flags).
+    pub dhcp6: Option<bool>,
     /// Accept router advertisements (SLAAC); absent = the kernel's default, yes.
     #[serde(rename = "accept-ra", alias = "accept_ra")]
     pub accept_ra: Option<bool>,

@@ -1,6 +1,7 @@
 //! What an adapter decides: plain data.
 
 use serde::{Deserialize, Serialize};
+use skerry_config::ports::Opening;
 use skerry_control::unit::Unit;
 
 /// Everything one distribution needs for one boot.
@@ -14,6 +15,10 @@ pub struct Plan {
     pub problems: Vec<Problem>,
     /// The unit that is up when the node is Ready; none where there is no node to wait for.
     pub ready: Option<String>,
+    /// Ports of the node that others must reach.
+    pub open: Vec<Opening>,
+    /// The pods' networks, as far as they are ours: IPv4.
+    pub pods: Vec<String>,
 }
 
 /// A file to write, whole.

@@ -4,6 +4,7 @@ use crate::address::{Cidr, Mac};
 use crate::device::{Device, Kind, device, made};
 use crate::facts::{Facts, Link, MAIN, Rule};
 use serde::Deserialize;
+use skerry_config::ports::Firewall;
 use skerry_config::{Interface, Match, Network, Overrides};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,6 +19,8 @@ pub struct Request {
     pub dns_nameservers: Vec<String>,
     /// Time servers besides those that DHCP names.
     pub ntp_servers: Vec<String>,
+    /// Which ports are open; none = nobody said, and nothing is done about it.
+    pub firewall: Option<Firewall>,
 }
 
 /// What one interface should be.
@@ -31,6 +34,8 @@ pub struct Settings {
     pub dhcp4: bool,
     /// What of DHCP's answer counts.
     pub overrides: Overrides,
+    /// An address by DHCPv6; none = as routers say.
+    pub dhcp6: Option<bool>,
     /// Router advertisements count.
     pub accept_ra: bool,
     /// Static addresses.
@@ -57,6 +62,11 @@ impl Settings {
     /// Whether it only carries what another interface sends.
     pub fn is_port(&self) -> bool {
         self.master.as_ref().is_some_and(|master| !master.kind.leaves_addresses())
+    }
+
+    /// Whether the owner wants an address from a server.
+    pub fn asks(&self) -> bool {
+        self.dhcp4 || self.dhcp6 == Some(true)
     }
 }
 
@@ -147,7 +157,7 @@ pub fn assign(request: &Request, facts: &Facts) -> Assigned {
                 let mut settings = settings(section, name, interface, link, &mut assigned.problems);
                 settings.table = interface.table.filter(|_| kind == Kind::Vrf).unwrap_or(MAIN);
                 // What only joins others waits for no router, unless it is told to.
-                settings.optional |= !settings.dhcp4 && settings.addresses.is_empty() && interface.accept_ra != Some(true);
+                settings.optional |= !settings.asks() && settings.addresses.is_empty() && interface.accept_ra != Some(true);
                 assigned.links.push(settings);
                 ids.push((name, link.index));
             }
@@ -193,7 +203,7 @@ fn make(network: &Network, facts: &Facts, ids: &[(&str, u32)], assigned: &mut As
         for index in device.iter().filter_map(|device| device.base) {
             if let Some(base) = known(&mut assigned.links, facts, index) {
                 // What only carries VLANs waits for no router.
-                base.optional |= !base.dhcp4 && base.addresses.is_empty();
+                base.optional |= !base.asks() && base.addresses.is_empty();
             }
         }
         assigned.devices.extend(device);
@@ -251,6 +261,7 @@ fn known<'a>(links: &'a mut Vec<Settings>, facts: &Facts, index: u32) -> Option<
     if links.iter().all(|settings| settings.index != index) {
         links.push(Settings {
             dhcp4: false,
+            dhcp6: Some(false),
             accept_ra: false,
             optional: true,
             ..by_default(facts.link(index)?)
@@ -266,8 +277,8 @@ fn join(settings: &mut Settings, master: &Master, table: u32) -> Option<&'static
         settings.table = table;
         return None;
     }
-    let had = settings.dhcp4 || !settings.addresses.is_empty() || !settings.routes.is_empty();
-    (settings.dhcp4, settings.accept_ra) = (false, false);
+    let had = settings.asks() || !settings.addresses.is_empty() || !settings.routes.is_empty();
+    (settings.dhcp4, settings.dhcp6, settings.accept_ra) = (false, Some(false), false);
     settings.addresses.clear();
     settings.routes.clear();
     had.then_some("a member has no addresses and routes of its own; leaving them out")
@@ -305,6 +316,7 @@ fn by_default(link: &Link) -> Settings {
         name: link.name.clone(),
         dhcp4: true,
         overrides: Overrides::default(),
+        dhcp6: None,
         accept_ra: true,
         addresses: Vec::new(),
         routes: Vec::new(),
@@ -376,6 +388,7 @@ fn settings(section: &str, id: &str, interface: &Interface, link: &Link, problem
     };
     let mut settings = by_default(link);
     settings.dhcp4 = interface.dhcp4;
+    settings.dhcp6 = interface.dhcp6;
     settings.overrides.clone_from(&interface.dhcp4_overrides);
     settings.accept_ra = interface.accept_ra.unwrap_or(true);
     settings.optional = interface.optional;

@@ -32,9 +32,7 @@ pub(crate) const INTERFACE: &[Key] = &[
     key("match", "match", &[], Section(MATCH)).on(&[Network], "chooses the device"),
     key("dhcp4", "dhcp4", &[], Bool).on(&[Network], "asks for an IPv4 address"),
     key("dhcp4-overrides", "dhcp4Overrides", &["dhcp4_overrides"], Section(OVERRIDES)),
-    key("dhcp6", "dhcp6", &[], Bool)
-        .on(&[], "kept")
-        .not_yet("no address is asked for by DHCPv6; router advertisements give one"),
+    key("dhcp6", "dhcp6", &[], Bool).on(&[Network], "asks for an IPv6 address"),
     key("accept-ra", "acceptRa", &["accept_ra"], Bool).on(&[Network], "whether router advertisements count"),
     key("addresses", "addresses", &[], Texts)
         .on(&[Network], "added to the interface")

@@ -11,6 +11,7 @@
 //! | [`certs`] | which certificates are to be reissued |
 //! | [`manifests`], [`agent`], [`coredns`] | what is put into the cluster |
 //! | [`address`] | which address is the node's |
+//! | [`ports`] | which of its ports others must reach |
 //! | [`datastore`], [`member`] | where the objects are kept, and how a server's etcd joins its peers' |
 //! | [`farewell`] | how long pods have to end when the machine goes down |
 //! | [`held`], [`change`] | what must not be begun anew; how the datastore becomes another one |
@@ -44,6 +45,7 @@ pub mod manifests;
 pub mod member;
 pub mod node;
 pub mod paths;
+pub mod ports;
 pub mod registries;
 pub mod role;
 pub mod schedule;
@@ -83,6 +85,12 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
         files: files::fixed(&settings, facts),
         problems,
         ready: Some("kube-ready".to_owned()),
+        open: ports::open(&settings),
+        pods: if settings.network {
+            vec![settings.pods.to_string()]
+        } else {
+            vec![]
+        },
     }
 }
 

@@ -1,9 +1,7 @@
 //! The units of one boot: what runs, and what waits for what.
 
-use crate::authorized;
 use crate::facts::{Facts, GUEST_PORT};
-use crate::metadata;
-use sha2::Digest;
+use crate::{asked, authorized, metadata};
 use skerry_config::types::Config;
 use skerry_control::unit::{Kind, Ready, Scope, Unit};
 use std::time::Duration;
@@ -23,10 +21,10 @@ pub fn units(config: &Config, facts: &Facts, distribution: &skerry_distribution:
     units.extend(services(config));
     units.extend(facts.guest_port.then(guest_agent));
     if !facts.metadata.is_empty() {
-        units
-            .iter_mut()
-            .filter(|u| u.name == "netd")
-            .for_each(|netd| again_with(netd, config));
+        // User data may bring another request: PID 1 restarts what has changed.
+        let asked = asked::digest(&asked::request(config, distribution));
+        let netd = units.iter_mut().filter(|u| u.name == "netd");
+        netd.for_each(|netd| netd.env.push(("SKERRY_NETWORK".to_owned(), asked.clone())));
         units.extend(cloud(facts));
     }
     if facts.metadata == metadata::PENDING {
@@ -67,14 +65,6 @@ fn cloud(facts: &Facts) -> Vec<Unit> {
     let mut units = vec![ask];
     units.extend((facts.metadata == metadata::OVER).then_some(again));
     units
-}
-
-/// User data may bring another `network:`. PID 1 restarts what has changed, and netd leaves what it finds right.
-fn again_with(netd: &mut Unit, config: &Config) {
-    let text = serde_json::to_string(&config.network).unwrap_or_default();
-    let digest = sha2::Sha256::digest(text.as_bytes());
-    let short = digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-    netd.env.push(("SKERRY_NETWORK".to_owned(), format!("{short:016x}")));
 }
 
 /// Instead of Kubernetes: the installation that the configuration asks for, or the questions, where a login would be.

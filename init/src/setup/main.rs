@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "the plan and the banner are what these programs are asked for")]
 
 mod apply;
+mod asked;
 mod authorized;
 mod banner;
 mod boot;
@@ -26,6 +27,7 @@ mod medium;
 mod metadata;
 mod mode;
 mod network_state;
+mod pid1;
 mod plan;
 mod root;
 mod said;
@@ -33,6 +35,7 @@ mod seal;
 mod sources;
 mod storage;
 mod store;
+mod trial;
 
 use anyhow::{Context, Result, bail};
 use std::process::ExitCode;
@@ -70,6 +73,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "health" => health::run(),
         "media" => media::run(rest),
         "seal" => seal::run(),
+        "trial" => trial::run(rest),
         "banner" => banner::run(rest),
         "kube" => kube::run(rest),
         "distribution" => distribution::run(rest),

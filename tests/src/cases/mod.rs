@@ -12,6 +12,7 @@ mod disks;
 mod distributions;
 mod farewell;
 mod faults;
+mod firewall;
 pub mod grub;
 mod install;
 mod iso;
@@ -446,6 +447,18 @@ pub const TABLE: &[Case] = &[
         60,
         "bond, VLAN, bridge, VRF, tables and rules, as netplan says them",
         network::devices,
+    ),
+    unproven(
+        "network-firewall",
+        60,
+        "another machine reaches SSH and what is open, and nothing else that listens, but pods",
+        firewall::ports,
+    ),
+    unproven(
+        "network-trial",
+        90,
+        "a change of the network is undone by itself, unless it is confirmed; and by a power cut",
+        firewall::trial,
     ),
     torture(
         "metadata",
