@@ -12,6 +12,8 @@ pub struct Places {
     pub local_api: SocketAddr,
     /// Where PID 1 takes requests.
     pub control: PathBuf,
+    /// The program that installs charts.
+    pub helm: PathBuf,
 }
 
 impl Places {
@@ -21,6 +23,7 @@ impl Places {
             root: root.to_owned(),
             local_api: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
             control: PathBuf::new(),
+            helm: PathBuf::from("/usr/bin/helm"),
         };
         places.control = places.at(skerry_control::SOCKET);
         places

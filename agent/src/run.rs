@@ -1,7 +1,7 @@
 //! `agent run`: all that goes on at the same time.
 //!
 //! ```text
-//!  pod network · server: manifests, addresses of Services ───────────── until the end
+//!  pod network · server: manifests, addresses of Services, volumes, charts until the end
 //!  worker: balancer ────────────────────────────────────────────────── until the end
 //!  duties, each round with the node's credentials as they are now: worker: refresh, renew · server: approve
 //! ```
@@ -12,9 +12,10 @@ use crate::files::{self, Agent, Role, Servers};
 use crate::issue::LIFE;
 use crate::notify::Notify;
 use crate::places::Places;
-use crate::{approve, manifests, pods, renew, service_lb};
+use crate::{approve, helm, local_path, manifests, pods, renew, service_lb};
 use anyhow::{Context, Result};
 use kube::Client;
+use skerry_distribution::kubernetes::paths::{METRICS_CRT, METRICS_KEY};
 use skerry_sys::file;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,6 +34,15 @@ pub async fn run(places: &Places, notify: &Notify) -> Result<()> {
         Role::Worker => Some(balance(places, &agent).await?),
         Role::Server => {
             tokio::spawn(manifests::run(places.clone(), agent.clone(), manifests::Pace::default()));
+            if agent.metrics_server {
+                metrics(places)?;
+            }
+            if agent.helm {
+                tokio::spawn(helm::run(places.clone(), agent.node_name.clone()));
+            }
+            if let Some(folder) = agent.local_storage.clone() {
+                tokio::spawn(local_path::run(places.clone(), agent.node_name.clone(), folder));
+            }
             if agent.service_lb {
                 tokio::spawn(service_lb::run(places.clone(), agent.node_name.clone()));
             }
@@ -46,6 +56,17 @@ pub async fn run(places: &Places, notify: &Notify) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// metrics-server's certificate, in memory; it is read again by its holder when it changes.
+fn metrics(places: &Places) -> Result<()> {
+    let made = client::metrics_server(places)?;
+    let (crt, key) = (places.at(METRICS_CRT), places.at(METRICS_KEY));
+    if let Some(folder) = key.parent() {
+        file::make_dir(folder, 0o700)?;
+    }
+    file::replace(&key, made.key.as_bytes(), 0o600)?;
+    Ok(file::replace(&crt, made.certificate.as_bytes(), 0o600)?)
 }
 
 /// The pod network; a node goes on without.
@@ -79,7 +100,7 @@ async fn round(places: &Places, agent: &Agent, pool: Option<&Pool>, notify: &Not
     let duties = async {
         let done = match (agent.role, pool) {
             (Role::Worker, Some(pool)) => worker(places, agent, pool, notify).await,
-            _ => server(places).await,
+            _ => server(places, agent).await,
         };
         if let Err(why) = done {
             tracing::warn!("{why:#}; trying again");
@@ -116,7 +137,10 @@ async fn worker(places: &Places, agent: &Agent, pool: &Pool, notify: &Notify) ->
 }
 
 /// Ends only if it cannot begin.
-async fn server(places: &Places) -> Result<()> {
+async fn server(places: &Places, agent: &Agent) -> Result<()> {
+    if agent.metrics_server {
+        metrics(places)?;
+    }
     let server = client::server(places)?;
     approve::approve(server).await;
     Ok(())
