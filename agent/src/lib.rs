@@ -17,6 +17,8 @@
 //! | [`manifests`] | on servers: the owner's files become objects, and stay so |
 //! | [`service_lb`] | on servers: Services of type `LoadBalancer` get addresses |
 //! | [`members`] | on servers with etcd: who was deleted is a member no longer |
+//! | [`local_path`] | on servers: claims of the class `local-path` get volumes |
+//! | [`helm`] | on servers: `HelmChart` objects are installed |
 //! | [`token`] | on servers: tokens by which machines join |
 //! | [`run`] | what goes on at the same time |
 //! | [`trouble`], [`log`] | what people and PID 1 are told |
@@ -30,10 +32,12 @@ pub mod conditions;
 pub mod control;
 pub mod csr;
 pub mod files;
+pub mod helm;
 pub mod identity;
 pub mod issue;
 pub mod join;
 pub mod kubeconfig;
+pub mod local_path;
 pub mod log;
 pub mod manifests;
 pub mod members;

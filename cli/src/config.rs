@@ -135,7 +135,13 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn check(sources: &Sources) -> anyhow::Result<ExitCode> {
-    let loaded = sources.load(&["problems.json"])?;
+    let mut loaded = sources.load(&["problems.json"])?;
+    if sources.are_named() {
+        // This machine's own are told by it already.
+        let said = skerry_distribution::plan(&loaded.config, &skerry_distribution::Facts::default()).problems;
+        let said: Vec<Problem> = said.iter().map(|p| of_distribution(p, &loaded.explain)).collect();
+        loaded.problems.extend(said);
+    }
     let dropped = loaded.problems.iter().filter(|problem| problem.drops).count();
     if sources.json {
         print(&pretty(&json!({ "ok": dropped == 0, "problems": loaded.problems }))?)?;
@@ -258,9 +264,13 @@ fn read_something(loaded: &Loaded) -> ExitCode {
 }
 
 impl Sources {
+    fn are_named(&self) -> bool {
+        !self.files.is_empty() || self.cmdline.is_some() || self.user_data.is_some()
+    }
+
     /// What these sources come to; without any, what this machine made of its own, of which the named files are needed.
     fn load(&self, needed: &[&str]) -> anyhow::Result<Loaded> {
-        if self.files.is_empty() && self.cmdline.is_none() && self.user_data.is_none() {
+        if !self.are_named() {
             return of_this_machine(needed);
         }
         let mut sources = Vec::new();
@@ -287,6 +297,31 @@ impl Sources {
         loaded.fill_in(None);
         loaded.problems.splice(0..0, missing);
         Ok(loaded)
+    }
+}
+
+/// What an adapter says about a key, with the place where the owner wrote it.
+fn of_distribution(p: &skerry_distribution::Problem, entries: &[Entry]) -> Problem {
+    use skerry_distribution::Severity as Theirs;
+    let place = |e: &&Entry| e.path == p.key || e.path.starts_with(&format!("{}[", p.key)) || e.path.starts_with(&format!("{}.", p.key));
+    Problem {
+        origin: entries.iter().find(place).map_or_else(
+            || Origin {
+                source: "config".to_owned(),
+                ..Origin::default()
+            },
+            |e| e.origin.clone(),
+        ),
+        severity: if p.severity == Theirs::Note {
+            Severity::Note
+        } else {
+            Severity::Warning
+        },
+        path: p.key.clone(),
+        what: p.what.clone(),
+        done_instead: p.hint.clone(),
+        write_instead: String::new(),
+        drops: p.severity == Theirs::Ignored,
     }
 }
 

@@ -56,6 +56,8 @@ impl File {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
+    /// Good to know; nothing of the configuration is wrong.
+    Note,
     /// It works, but not as a careful owner would want it.
     Warning,
     /// It has no effect.
@@ -81,6 +83,15 @@ impl Problem {
         Self {
             key: key.to_owned(),
             severity: Severity::Ignored,
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+    /// What does not come with the system, and how to get it.
+    pub fn note(key: &str, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            key: key.to_owned(),
+            severity: Severity::Note,
             what: what.into(),
             hint: hint.into(),
         }

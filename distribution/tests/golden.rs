@@ -3,7 +3,7 @@
 
 use skerry_config::types::{Config, Distribution, Secret, WriteFile};
 use skerry_control::unit;
-use skerry_distribution::kubernetes::{self, argv, datastore, files, manifests, token};
+use skerry_distribution::kubernetes::{self, add_ons, argv, datastore, files, manifests, token};
 use skerry_distribution::{Facts, Plan, Release, plan};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -67,6 +67,10 @@ fn all(config: &Config) -> String {
             write!(out, "# {}\n{}", manifests::path(o).unwrap(), files::pretty(o)).unwrap();
         }
     }
+    for f in add_ons::files(&s, "CA\n") {
+        write!(out, "\n# {} {:o}\n{}", f.path, f.mode, f.text).unwrap();
+    }
+    write!(out, "\n{}\n", argv::metrics_server(&s).0.join("\n  ")).unwrap();
     out
 }
 

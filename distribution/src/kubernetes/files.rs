@@ -2,6 +2,7 @@
 //!
 //! YAML files are written as JSON, which YAML contains: nothing has to be quoted by hand.
 
+use super::add_ons;
 use super::datastore::Datastore;
 use super::paths;
 use super::role::Role;
@@ -22,6 +23,9 @@ pub const RESOLV_CONF: &str = "/run/skerry/kube/resolv.conf";
 /// Files that depend on nothing but the configuration.
 pub fn fixed(settings: &Settings, facts: &Facts) -> Vec<File> {
     let mut files = vec![File::new(CONTAINERD_TOML, 0o644, containerd(&facts.release.pause))];
+    if settings.role.is_server() && settings.metrics_server {
+        files.push(File::new(paths::METRICS_CONF, 0o644, add_ons::metrics_kubeconfig()));
+    }
     if settings.role == Role::First {
         files.push(File::new(KUBELET_JSON, 0o644, kubelet_text(settings)));
         // The range that the first node of a new cluster gets. Others are told theirs.

@@ -9,7 +9,7 @@
 //! | [`argv`] | command lines |
 //! | [`files`] | configuration files |
 //! | [`certs`] | which certificates are to be reissued |
-//! | [`manifests`], [`agent`], [`coredns`] | what is put into the cluster |
+//! | [`manifests`], [`agent`], [`coredns`], [`add_ons`] | what is put into the cluster |
 //! | [`address`] | which address is the node's |
 //! | [`ports`] | which of its ports others must reach |
 //! | [`datastore`], [`member`] | where the objects are kept, and how a server's etcd joins its peers' |
@@ -22,6 +22,7 @@
 //! | [`kubeconfig`], [`base64`] | what is read from kubeconfigs and changed in them |
 //! | [`labels`] | what of the Node object is to be changed |
 
+pub mod add_ons;
 pub mod address;
 mod agent;
 pub mod arguments;
@@ -68,6 +69,7 @@ pub type Command = (Vec<String>, Vec<(String, String)>);
 pub fn plan(config: &Config, facts: &Facts) -> Plan {
     let (settings, mut problems) = settings(config, facts);
     problems.extend(foreign_files(config));
+    problems.extend(add_ons::without(&settings));
     if settings.role != Role::First && settings.role.servers().is_empty() {
         return Plan {
             problems,

@@ -9,6 +9,7 @@ use super::cidr::Cidr;
 use super::datastore::{Datastore, External};
 use super::farewell::{self, Grace};
 use super::node::{self, Taint};
+use super::paths;
 use super::role::{Endpoint, Role};
 use super::schedule::Schedule;
 use super::snapshots::Snapshots;
@@ -64,6 +65,16 @@ pub struct Settings {
     pub coredns: bool,
     /// Whether Services of type `LoadBalancer` get the nodes' addresses.
     pub service_lb: bool,
+    /// Where volumes of the class `local-path` lie on their node; none: there is no such class.
+    pub local_storage: Option<String>,
+    /// Whether `kubectl top` and autoscalers get numbers.
+    pub metrics_server: bool,
+    /// Whether `HelmChart` objects are installed.
+    pub helm: bool,
+    /// The owner knows that there is no ingress controller (`--disable=traefik`).
+    pub no_ingress: bool,
+    /// The owner knows that network policies are not enforced (`--disable-network-policy`).
+    pub no_policies: bool,
     /// Permissions of the owner's kubeconfig.
     pub kubeconfig_mode: u32,
     /// A further copy of it.
@@ -120,6 +131,11 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         proxy: true,
         coredns: true,
         service_lb: true,
+        local_storage: Some(paths::STORAGE.to_owned()),
+        metrics_server: true,
+        helm: true,
+        no_ingress: false,
+        no_policies: false,
         kubeconfig_mode: 0o640,
         kubeconfig_copy: None,
         datastore: Datastore::Sqlite,
@@ -139,6 +155,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         server: None,
         cluster_init: false,
         external: External::default(),
+        no_storage: false,
     };
     reader.environment(&s.environment);
     if let Some(token) = s.token.as_ref().filter(|t| !t.0.is_empty()) {
@@ -160,6 +177,9 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
     reader.label("skerry.labels", "k3os.io/version", &facts.release.version);
     reader.role(arguments::role(&s.k3s_args));
     reader.datastore();
+    if reader.no_storage {
+        reader.settings.local_storage = None;
+    }
     reader.token_strength();
     reader.proxies();
     let (grace, more) = farewell::take(&mut settings.args);
@@ -176,6 +196,7 @@ struct Reader<'a> {
     server: Option<(&'static str, String)>,
     cluster_init: bool,
     external: External,
+    no_storage: bool,
 }
 
 impl Reader<'_> {
@@ -311,6 +332,11 @@ impl Reader<'_> {
                 }
                 None => bad("file mode", "octal, like 640"),
             },
+            Meaning::StoragePath if value.starts_with('/') && !value.split('/').any(|part| part == "..") => {
+                self.settings.local_storage = Some(value.trim_end_matches('/').to_owned());
+                return;
+            }
+            Meaning::StoragePath => bad("absolute path", "one like /var/lib/rancher/k3s/storage"),
             Meaning::FlannelBackend => match Backend::parse(value) {
                 Some(backend) => {
                     self.settings.backend = backend;
@@ -368,13 +394,33 @@ impl Reader<'_> {
             Meaning::NodePorts => s.node_ports = Some(value.to_owned()),
             Meaning::DisableProxy => s.proxy = value != "true",
             Meaning::WriteKubeconfig => s.kubeconfig_copy = value.starts_with('/').then(|| value.to_owned()),
-            Meaning::Disable => {
-                let named = |name: &str| value.split(',').any(|d| d.trim() == name);
-                s.coredns &= !named("coredns");
-                s.service_lb &= !named("servicelb");
-            }
+            Meaning::Disable => self.disable(key, value),
+            Meaning::DisableHelm => s.helm = value != "true",
+            Meaning::DisablePolicies => s.no_policies = value == "true",
             Meaning::Arg(component) => s.args.push((component, value.trim_start_matches('-').to_owned())),
             _ => {}
+        }
+    }
+
+    fn disable(&mut self, key: &str, value: &str) {
+        for name in value.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+            let s = &mut *self.settings;
+            match name {
+                "coredns" => s.coredns = false,
+                "servicelb" => s.service_lb = false,
+                "local-storage" => self.no_storage = true,
+                "metrics-server" => s.metrics_server = false,
+                "helm-controller" => s.helm = false,
+                "traefik" => s.no_ingress = true,
+                "network-policy" => s.no_policies = true,
+                // Parts of k3s that are not there.
+                "ccm" | "runtimes" | "rolebindings" => {}
+                other => self.ignored(
+                    key,
+                    format!("{other:?} is no add-on"),
+                    "they are coredns, servicelb, local-storage, metrics-server, helm-controller; traefik is not there anyway",
+                ),
+            }
         }
     }
 

@@ -8,7 +8,8 @@
 //!                                          └─ kube-apiserver ──┼─ kube-controller-manager, kube-scheduler
 //!                                                              ├─ kube-setup ── kube-proxy
 //!                                                              └─ kube-ready ─┬─ kube-images ── kube-manifests
-//!                                                                             └─ kube-snapshot
+//!                                                                             ├─ kube-snapshot
+//!                                                                             └─ metrics-server
 //! ```
 //!
 //! With etcd it is `kube-certs ── kube-datastore ── etcd ── kube-member ── kube-apiserver`.
@@ -32,6 +33,8 @@ use std::time::Duration;
 const CONTROL_PLANE: i32 = -997;
 /// The runtime and kubelet.
 pub(crate) const RUNTIME: i32 = -999;
+/// What the node can do without for a while.
+const ADD_ON: i32 = 300;
 const TITLE: &str = "Kubernetes: datastore";
 const SIGUSR1: i32 = 10;
 const FILES: Option<u64> = Some(1 << 20);
@@ -76,6 +79,12 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
         units.push(proxy.ready("http://127.0.0.1:10256/livez").after(&["kube-setup", "kubelet"]));
     }
     units.push(ready().after(&["kube-apiserver"]));
+    if s.metrics_server {
+        // After the node: it has nothing to say before.
+        let metrics = service("metrics-server", "Kubernetes: metrics", argv::metrics_server(s), ADD_ON, 5);
+        let url = format!("https://127.0.0.1:{}/livez", super::add_ons::METRICS_PORT);
+        units.push(metrics.ready(&url).after(&["kube-ready", "kube-agent"]));
+    }
     units.push(images());
     units.push(step("kube-manifests", "Kubernetes: add-ons", &["manifests"], 900).after(&["kube-images"]));
     units.push(check("Kubernetes: certificates and address"));

@@ -154,18 +154,22 @@ fn located(p: &skerry_distribution::Problem, loaded: &Loaded) -> Problem {
         e.path == p.key || e.path.starts_with(&format!("{}[", p.key)) || e.path.starts_with(&format!("{}.", p.key))
     };
     let origin = loaded.explain.iter().find(place).map(|e| e.origin.clone());
-    let ignored = p.severity == skerry_distribution::Severity::Ignored;
+    use skerry_distribution::Severity as Theirs;
     Problem {
         origin: origin.unwrap_or_else(|| Origin {
             source: "config".to_owned(),
             ..Origin::default()
         }),
-        severity: Severity::Warning,
+        severity: if p.severity == Theirs::Note {
+            Severity::Note
+        } else {
+            Severity::Warning
+        },
         path: p.key.clone(),
         what: p.what.clone(),
         done_instead: p.hint.clone(),
         write_instead: String::new(),
-        drops: ignored,
+        drops: p.severity == Theirs::Ignored,
     }
 }
 

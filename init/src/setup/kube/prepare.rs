@@ -4,7 +4,8 @@ use super::{change, look};
 use anyhow::{Result, bail};
 use skerry_distribution::kubernetes::held::conflict;
 use skerry_distribution::kubernetes::paths::{
-    AGENT_JSON, CONFLIST, DATASTORE, ETCD_DATA, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN,
+    ADD_ONS, AGENT_JSON, CHARTS, CLUSTER, COMPLETE, CONFLIST, DATASTORE, ETCD_DATA, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE,
+    TOKEN,
 };
 use skerry_distribution::kubernetes::registries::{REGISTRIES, hosts};
 use skerry_distribution::kubernetes::role::Role;
@@ -31,6 +32,8 @@ const DIRS: &[(&str, u32)] = &[
     ("/var/log/pods", 0o755),
     ("/var/log/containers", 0o755),
     (OWNER_IMAGES, 0o755),
+    (ADD_ONS, 0o755),
+    (CHARTS, 0o755),
 ];
 
 /// Directories, files, the secret.
