@@ -178,8 +178,10 @@ pub(crate) const SKERRY: &[Key] = &[
     .on(&[Network], "used when neither DHCP nor network: names any")
     .checked(Check::Text(check::ip)),
     key("wifi", "wifi", &[], Sections(WIFI))
-        .on(&[], "kept; Wi-Fi is not set up")
-        .not_yet("Wi-Fi is not set up")
+        .on(
+            &[Network],
+            "joined, the first one of those in range, by any radio that network.wifis does not name",
+        )
         .checked(Check::Element(check::wifi)),
     key("password", "password", &[], Text)
         .secret()
