@@ -10,6 +10,9 @@
 //!  DHCP ──────────► leases ──┘       └─────► resolv.conf, time sources, network-state.json, READY=1
 //! ```
 //!
+//! `wifid` is a program of its own beside it, so that `netd` holds no D-Bus: it tells `iwd` which Wi-Fi network to join ([`wifi`]),
+//! and runs only where one is configured. To `netd` a radio is an interface whose carrier comes when a network was joined.
+//!
 //! Everything but [`netlink`], [`look`], [`dhcp::socket`], [`dhcp::store`], [`outputs`], [`daemon`] and [`notify`] is pure: time and randomness are arguments.
 //!
 //! Never: touch an interface that nobody asked for (containers' veth, cni0, flannel.1, docker0 …); remove an address or a route that
@@ -31,3 +34,4 @@ pub mod request;
 pub mod rtnetlink;
 pub mod state;
 pub mod wanted;
+pub mod wifi;
