@@ -14,6 +14,7 @@ pub const PROGRAMS: &[(&str, &str, &str)] = &[
     ("skerry-init", "init", "usr/lib/skerry/init"),
     ("skerry-init", "setup", "usr/lib/skerry/setup"),
     ("skerry-network", "netd", "usr/lib/skerry/netd"),
+    ("skerry-network", "wifid", "usr/lib/skerry/wifid"),
     ("skerry-agent", "agent", "usr/lib/skerry/agent"),
     ("skerry-fetch", "fetch", "usr/lib/skerry/fetch"),
     ("skerry-cli", "skerry", "usr/bin/skerry"),
@@ -30,7 +31,12 @@ struct Way {
 const WAYS: &[Way] = &[
     Way {
         profile: "resident",
-        programs: &[("skerry-init", "init"), ("skerry-network", "netd"), ("skerry-agent", "agent")],
+        programs: &[
+            ("skerry-init", "init"),
+            ("skerry-network", "netd"),
+            ("skerry-network", "wifid"),
+            ("skerry-agent", "agent"),
+        ],
         at_fixed_address: true,
     },
     Way {
