@@ -177,6 +177,7 @@ fn leave(root: &Root, loaded: &Loaded, facts: &Facts, problems: &[Problem]) -> R
         "network": config.network,
         "dns_nameservers": config.skerry.dns_nameservers,
         "ntp_servers": config.skerry.ntp_servers,
+        "wifi": config.skerry.wifi,
     });
     let explain: Vec<_> = loaded.explain.iter().cloned().map(without_secret).collect();
     let all = [
