@@ -487,9 +487,42 @@ pub(crate) fn user(_: &str, item: &mut Item) -> Verdict {
 
 pub(crate) fn wifi(_: &str, item: &mut Item) -> Verdict {
     if item.text("name").is_empty() {
-        bad("no `name:`", "name: the network's name")
-    } else {
+        return bad("no `name:`", "name: the network's name");
+    }
+    wifi_network(item.text("name"), item.text("passphrase"))
+}
+
+/// A Wi-Fi network in netplan's form; its name is the key.
+pub(crate) fn access_point(name: &str, item: &mut Item) -> Verdict {
+    wifi_network(name, item.text("password"))
+}
+
+/// Whether a text can be a Wi-Fi network's passphrase (8 to 63 printable ASCII characters), or its key (64 hexadecimal digits).
+pub fn is_wifi_secret(text: &str) -> bool {
+    let is_key = text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit());
+    let is_passphrase = (8..=63).contains(&text.len()) && text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+    is_key || is_passphrase
+}
+
+fn wifi_network(name: &str, passphrase: &str) -> Verdict {
+    if name.is_empty() || name.len() > 32 || name.contains('\0') {
+        return bad("the name of a Wi-Fi network has 1 to 32 bytes", "");
+    }
+    if passphrase.is_empty() || is_wifi_secret(passphrase) {
+        return Good;
+    }
+    // Kept, for a secret that is left out would not be taken for one; nobody joins by it.
+    doubtful(
+        "it is not joined: a Wi-Fi passphrase has 8 to 63 letters, digits, signs or blanks (or is a key of 64 hexadecimal digits)",
+        "",
+    )
+}
+
+pub(crate) fn country(text: &str) -> Verdict {
+    if text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase()) {
         Good
+    } else {
+        bad("not a country by its two capital letters (ISO 3166)", "regulatory-domain: DE")
     }
 }
 

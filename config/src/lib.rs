@@ -46,6 +46,7 @@ mod variables;
 mod write;
 mod write_file;
 
+pub use check::is_wifi_secret;
 pub use explain::{Entry, Phase};
 pub use load::{Loaded, load};
 pub use plain::plain;

@@ -18,8 +18,6 @@ pub(crate) struct Key {
     pub secret: bool,
     pub phases: &'static [Phase],
     pub effect: &'static str,
-    /// Why it does nothing in this version, if so.
-    pub not_yet: Option<&'static str>,
     /// The key of a section that a text in the section's place stands for. Such a text says that the other keys are not set.
     pub short: Option<&'static str>,
     pub check: Check,
@@ -70,7 +68,6 @@ const fn key(name: &'static str, camel: &'static str, spellings: &'static [&'sta
         secret: false,
         phases: &[],
         effect: "",
-        not_yet: None,
         short: None,
         check: Check::None,
     }
@@ -85,11 +82,6 @@ impl Key {
 
     const fn secret(mut self) -> Self {
         self.secret = true;
-        self
-    }
-
-    const fn not_yet(mut self, why: &'static str) -> Self {
-        self.not_yet = Some(why);
         self
     }
 
@@ -186,8 +178,10 @@ pub(crate) const SKERRY: &[Key] = &[
     .on(&[Network], "used when neither DHCP nor network: names any")
     .checked(Check::Text(check::ip)),
     key("wifi", "wifi", &[], Sections(WIFI))
-        .on(&[], "kept; Wi-Fi is not set up")
-        .not_yet("Wi-Fi is not set up")
+        .on(
+            &[Network],
+            "joined, the first one of those in range, by any radio that network.wifis does not name",
+        )
         .checked(Check::Element(check::wifi)),
     key("password", "password", &[], Text)
         .secret()

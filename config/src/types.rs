@@ -46,6 +46,13 @@ pub struct Config {
     pub ca_certs: Vec<String>,
 }
 
+impl Config {
+    /// Whether a Wi-Fi network is configured: `iwd` then runs, and a D-Bus for it.
+    pub fn has_wifi(&self) -> bool {
+        !self.skerry.wifi.is_empty() || self.network.as_ref().is_some_and(|network| !network.wifis.is_empty())
+    }
+}
+
 /// One file to write.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -78,7 +85,7 @@ pub struct Skerry {
     pub ntp_servers: Vec<String>,
     /// Name servers, used when neither DHCP nor `network:` names any.
     pub dns_nameservers: Vec<String>,
-    /// Wi-Fi networks (k3OS's form).
+    /// Wi-Fi networks (k3OS's form); the first one in range is joined.
     pub wifi: Vec<Wifi>,
     /// Password of `skerry` at consoles: plain, or a crypt(3) hash that begins with `$`.
     pub password: Option<Secret<String>>,
@@ -252,7 +259,7 @@ pub struct Network {
     pub vlans: BTreeMap<String, Interface>,
     /// Routing tables of their own (VRF), by interface name.
     pub vrfs: BTreeMap<String, Interface>,
-    /// Wi-Fi interfaces. Validated; not in effect in this version.
+    /// Wi-Fi interfaces, by an id of the owner's choice (the interface's name where there is no `match`).
     pub wifis: BTreeMap<String, Interface>,
 }
 
@@ -306,6 +313,9 @@ pub struct Interface {
     /// Wi-Fi networks, by SSID.
     #[serde(rename = "access-points")]
     pub access_points: BTreeMap<String, AccessPoint>,
+    /// The country whose rules the radios keep, `DE`; it is one for the machine.
+    #[serde(rename = "regulatory-domain")]
+    pub regulatory_domain: Option<String>,
 }
 
 /// How a device is recognised. All that is given must hold; `name` and `driver` may hold `*` and `?`.
@@ -392,8 +402,10 @@ pub struct Overrides {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AccessPoint {
-    /// Its passphrase.
+    /// Its passphrase (WPA2 or WPA3, as the access point can), or its key in 64 hexadecimal digits; absent = open.
     pub password: Option<Secret<String>>,
     /// It does not announce itself.
     pub hidden: bool,
+    /// Of several in range the one with the highest number is joined (ours, not netplan's); absent = 0.
+    pub priority: u32,
 }

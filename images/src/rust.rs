@@ -15,6 +15,7 @@ pub const PROGRAMS: &[(&str, &str, &str)] = &[
     ("skerry-init", "init", "usr/lib/skerry/init"),
     ("skerry-init", "setup", "usr/lib/skerry/setup"),
     ("skerry-network", "netd", "usr/lib/skerry/netd"),
+    ("skerry-network", "wifid", "usr/lib/skerry/wifid"),
     ("skerry-agent", "agent", "usr/lib/skerry/agent"),
     ("skerry-logind", "logind", "usr/lib/skerry/logind"),
     ("skerry-fetch", "fetch", "usr/lib/skerry/fetch"),
@@ -35,6 +36,7 @@ const WAYS: &[Way] = &[
         programs: &[
             ("skerry-init", "init"),
             ("skerry-network", "netd"),
+            ("skerry-network", "wifid"),
             ("skerry-agent", "agent"),
             ("skerry-logind", "logind"),
         ],

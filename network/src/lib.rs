@@ -10,8 +10,11 @@
 //!  DHCP, DHCPv6 ──► leases ──┘       └─────► resolv.conf, time sources, firewall, network-state.json, READY=1
 //! ```
 //!
-//! Everything but [`netlink`], [`look`], [`dhcp::socket`], [`dhcp::store`], [`dhcp6::socket`], [`nft`], [`outputs`], [`daemon`] and [`notify`]
-//! is pure: time and randomness are arguments.
+//! `wifid` is a program of its own beside it, so that `netd` holds no D-Bus: it tells `iwd` which Wi-Fi network to join ([`wifi`]),
+//! and runs only where one is configured. To `netd` a radio is an interface whose carrier comes when a network was joined.
+//!
+//! Everything but [`netlink`], [`look`], [`dhcp::socket`], [`dhcp::store`], [`dhcp6::socket`], [`nft`], [`outputs`] and [`daemon`] is pure:
+//! time and randomness are arguments.
 //!
 //! Never: touch an interface that nobody asked for (containers' veth, cni0, flannel.1, docker0 …); remove an address or a route that
 //! somebody else put there (ours carry a mark, see [`facts::Owner`]); trust a DHCP server's bytes.
@@ -35,3 +38,4 @@ pub mod rtnetlink;
 pub mod state;
 pub mod trial;
 pub mod wanted;
+pub mod wifi;

@@ -22,7 +22,10 @@ pub fn waiting(facts: &Facts, assigned: &Assigned, elapsed: Duration) -> Option<
             return None;
         }
         // A cable that is plugged in says more about what is wrong than a port that is not in use.
-        let why = each.into_iter().flatten().min_by_key(|why| why.contains("carrier"));
+        let why = each
+            .into_iter()
+            .flatten()
+            .min_by_key(|why| why.contains("carrier") || why.contains("Wi-Fi"));
         return Some(why.unwrap_or_else(|| "waiting for a wired network interface".into()));
     }
     let missing = assigned.missing.iter().map(|id| missing(id));
@@ -87,6 +90,7 @@ pub fn link(facts: &Facts, settings: &Settings, elapsed: Duration) -> Option<Str
     match (satisfied, link.carrier) {
         // A static address is there without a cable too: enough for a single node to start.
         (true, _) => None,
+        (false, false) if link.wireless => Some(format!("waiting for {name} to join a Wi-Fi network")),
         (false, false) => Some(format!("waiting for carrier on {name}")),
         (false, true) if settings.asks() => Some(format!("waiting for a DHCP answer on {name}")),
         (false, true) if settings.addresses.is_empty() => Some(format!("waiting for a router advertisement on {name}")),
@@ -158,6 +162,17 @@ mod tests {
             "waiting for a DHCP answer on eth0"
         );
         assert_eq!(why(network, vec![eth(2, true, &six)], SECOND), "ready");
+    }
+
+    #[test]
+    fn a_radio_without_a_network_says_so() {
+        let wlan = Link {
+            name: "wlan0".into(),
+            wireless: true,
+            ..eth(2, false, &[])
+        };
+        let network = r#"{"version":2,"wifis":{"wlan0":{"dhcp4":true}}}"#;
+        assert_eq!(why(network, vec![wlan], SECOND), "waiting for wlan0 to join a Wi-Fi network");
     }
 
     #[test]

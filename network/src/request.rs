@@ -5,7 +5,7 @@ use crate::device::{Device, Kind, device, made};
 use crate::facts::{Facts, Link, MAIN, Rule};
 use serde::Deserialize;
 use skerry_config::ports::Firewall;
-use skerry_config::{Interface, Match, Network, Overrides};
+use skerry_config::{Interface, Match, Network, Overrides, Wifi};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -21,6 +21,8 @@ pub struct Request {
     pub ntp_servers: Vec<String>,
     /// Which ports are open; none = nobody said, and nothing is done about it.
     pub firewall: Option<Firewall>,
+    /// Wi-Fi networks in k3OS's form, for the radios that the section does not name.
+    pub wifi: Vec<Wifi>,
 }
 
 /// What one interface should be.
@@ -122,9 +124,10 @@ const FIRST_PRIORITY: u32 = 30_000;
 
 /// Finds the interface that each entry means. The first entry (in the order of their ids) that fits an interface gets it.
 pub fn assign(request: &Request, facts: &Facts) -> Assigned {
-    // A section that names no wired interface (only a radio, say, which is not in effect yet) must not make the machine unreachable.
+    // A section that names no interface must not make the machine unreachable.
     let Some(network) = request.network.as_ref().filter(|network| names_any(network)) else {
-        let links = facts.links.iter().filter(|l| is_wired_hardware(l)).map(by_default).collect();
+        let is_ours = |link: &&Link| is_wired_hardware(link) || !request.wifi.is_empty() && is_radio(link);
+        let links = facts.links.iter().filter(is_ours).map(by_default).collect();
         return Assigned {
             links,
             any: true,
@@ -133,20 +136,32 @@ pub fn assign(request: &Request, facts: &Facts) -> Assigned {
     };
     let mut assigned = Assigned::default();
     let mut ids: Vec<(&str, u32)> = Vec::new();
-    for (id, interface) in &network.ethernets {
+    let hardware = network.ethernets.iter().map(|(id, interface)| ("ethernets", id, interface));
+    let hardware = hardware.chain(network.wifis.iter().map(|(id, interface)| ("wifis", id, interface)));
+    for (section, id, interface) in hardware {
+        let means = if section == "wifis" { fits_radio } else { fits };
         let fitting: Vec<&Link> = facts
             .links
             .iter()
-            .filter(|link| fits(id, interface.matches.as_ref(), link) && assigned.links.iter().all(|s| s.index != link.index))
+            .filter(|link| means(id, interface.matches.as_ref(), link) && assigned.links.iter().all(|s| s.index != link.index))
             .collect();
         if fitting.is_empty() && !interface.optional {
             assigned.missing.push(id.clone());
         }
         for link in fitting {
-            let settings = settings("ethernets", id, interface, link, &mut assigned.problems);
+            let settings = settings(section, id, interface, link, &mut assigned.problems);
             assigned.links.push(settings);
             ids.push((id, link.index));
         }
+    }
+    if !request.wifi.is_empty() {
+        let named: BTreeSet<u32> = assigned.links.iter().map(|settings| settings.index).collect();
+        let others = facts.links.iter().filter(|link| is_radio(link) && !named.contains(&link.index));
+        // The section says what the boot waits for.
+        assigned.links.extend(others.map(|link| Settings {
+            optional: true,
+            ..by_default(link)
+        }));
     }
     for (kind, section, name, interface) in made_of(network) {
         assigned.names.insert(name.to_owned());
@@ -253,7 +268,10 @@ fn all_of(network: &Network) -> impl Iterator<Item = (&'static str, &str, &Inter
         .ethernets
         .iter()
         .map(|(id, interface)| ("ethernets", id.as_str(), interface));
-    wired.chain(made_of(network).map(|(_, section, name, interface)| (section, name, interface)))
+    let radios = network.wifis.iter().map(|(id, interface)| ("wifis", id.as_str(), interface));
+    wired
+        .chain(radios)
+        .chain(made_of(network).map(|(_, section, name, interface)| (section, name, interface)))
 }
 
 /// The settings of an interface; one that no entry means is switched on and nothing else.
@@ -310,6 +328,10 @@ fn is_wired_hardware(link: &Link) -> bool {
     link.hardware && link.ethernet && !link.wireless && !link.loopback
 }
 
+fn is_radio(link: &Link) -> bool {
+    link.hardware && link.ethernet && link.wireless && !link.loopback
+}
+
 fn by_default(link: &Link) -> Settings {
     Settings {
         index: link.index,
@@ -335,6 +357,15 @@ fn by_default(link: &Link) -> Settings {
 /// By its exact name an entry may mean any Ethernet interface. Every other way to match (a pattern, a driver, a hardware address, a
 /// path) finds real devices only: containers' interfaces match `*`, and a VLAN has the hardware address of its base.
 fn fits(id: &str, matches: Option<&Match>, link: &Link) -> bool {
+    fits_among(is_wired_hardware, id, matches, link)
+}
+
+/// Whether an entry of the radios means this interface.
+pub fn fits_radio(id: &str, matches: Option<&Match>, link: &Link) -> bool {
+    link.wireless && fits_among(is_radio, id, matches, link)
+}
+
+fn fits_among(real: fn(&Link) -> bool, id: &str, matches: Option<&Match>, link: &Link) -> bool {
     if link.loopback || !link.ethernet {
         return false;
     }
@@ -347,7 +378,7 @@ fn fits(id: &str, matches: Option<&Match>, link: &Link) -> bool {
         mac.is_some() && (mac == link.permanent_mac || mac == link.mac)
     });
     !nothing
-        && (exact_name || is_wired_hardware(link))
+        && (exact_name || real(link))
         && is(&matches.name, Some(&link.name))
         && is(&matches.driver, link.driver.as_deref())
         && is(&matches.path, link.path.as_deref())
@@ -509,6 +540,25 @@ mod tests {
             names(r#"{"network":null,"dns_nameservers":[],"ntp_servers":[]}"#).0,
             ["eth0", "eth1"]
         );
+    }
+
+    #[test]
+    fn a_radio_is_ours_where_a_network_to_join_is_named() {
+        assert_eq!(names(r#"{"wifi":[{"name":"home"}]}"#).0, ["eth0", "eth1", "wlan0"]);
+        let wifis = |entries: &str, more: &str| {
+            let wired = r#""ethernets":{"wired":{"match":{"name":"*"},"optional":true}}"#;
+            names(&format!(r#"{{"network":{{"version":2,{wired},"wifis":{{{entries}}}}}{more}}}"#))
+        };
+        let all = ["eth0", "eth1", "wlan0"].map(str::to_owned).to_vec();
+        let found = wifis(r#""wlan0":{"dhcp4":true},"wlan7":{}"#, "");
+        assert_eq!(found, (all.clone(), vec!["wlan7".to_owned()]));
+        assert_eq!(
+            wifis(r#""any":{"match":{"name":"*"}}"#, "").0,
+            all,
+            "a pattern of radios means radios"
+        );
+        assert_eq!(wifis(r#""eth0":{}"#, "").0, ["eth0", "eth1"], "a cable is no radio");
+        assert_eq!(wifis("", r#","wifi":[{"name":"home"}]"#).0, all);
     }
 
     #[test]

@@ -108,7 +108,9 @@ pub enum Meaning {
 use Component::{ApiServer, ControllerManager, Etcd, Kubelet, Proxy, Scheduler};
 use Meaning::{
     AdvertiseAddress, AgentToken, AgentTokenFile, Arg, AsIs, ClusterCidr, ClusterDns, ClusterDomain, ClusterInit, DatastoreCa,
-    DatastoreCert, DatastoreEndpoint, DatastoreKey, Disable, DisableHelm, DisablePolicies, DisableProxy, FlannelBackend, NoSnapshots, NodeExternalIp, NodeIp, NodeLabel, NodeName, NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, SnapshotDir, SnapshotName, SnapshotRetention, SnapshotSchedule, StoragePath, TlsSan, Token, TokenFile, Without, WriteKubeconfig, WriteKubeconfigMode,
+    DatastoreCert, DatastoreEndpoint, DatastoreKey, Disable, DisableHelm, DisablePolicies, DisableProxy, FlannelBackend, NoSnapshots,
+    NodeExternalIp, NodeIp, NodeLabel, NodeName, NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, SnapshotDir, SnapshotName,
+    SnapshotRetention, SnapshotSchedule, StoragePath, TlsSan, Token, TokenFile, Without, WriteKubeconfig, WriteKubeconfigMode,
 };
 
 /// Whether a flag is followed by a value.

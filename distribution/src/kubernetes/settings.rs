@@ -91,6 +91,8 @@ pub struct Settings {
     pub resolv_conf: Option<String>,
     /// How long pods have to end when the machine goes down.
     pub grace: Grace,
+    /// Whether a D-Bus runs, for Wi-Fi.
+    pub has_bus: bool,
     /// Flags of single components, without dashes, in order.
     pub args: Vec<(Component, String)>,
     /// Environment of every component.
@@ -144,6 +146,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         agent_token: None,
         resolv_conf: None,
         grace: Grace::default(),
+        has_bus: config.has_wifi(),
         args: vec![],
         environment: BTreeMap::new(),
     };

@@ -254,7 +254,10 @@ pub(super) fn kubelet(s: &Settings) -> Unit {
 /// Tells kubelet that the machine goes down, while all else still runs, and waits until the pods have ended.
 pub(super) fn logind(s: &Settings) -> Unit {
     let limit = s.grace.limit();
-    let argv = vec![LOGIND.to_owned(), "--limit".to_owned(), limit.as_secs().to_string()];
+    let mut argv = vec![LOGIND.to_owned(), "--limit".to_owned(), limit.as_secs().to_string()];
+    if s.has_bus {
+        argv.push("--bus".to_owned());
+    }
     let mut logind = service("logind", "Kubernetes: pods' farewell", (argv, vec![]), RUNTIME, 5);
     logind.env_file = None;
     logind.ready = Ready::Notify;
@@ -263,5 +266,5 @@ pub(super) fn logind(s: &Settings) -> Unit {
         // It ends by itself in time.
         grace: limit + Duration::from_secs(5),
     });
-    logind.after(&["kube-files"])
+    logind.after(if s.has_bus { &["kube-files", "dbus"] } else { &["kube-files"] })
 }

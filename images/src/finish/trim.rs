@@ -142,7 +142,7 @@ const GONE: &[(&str, &str)] = &[
     ("usr/share/bash-completion", "its package is not there"),
     ("usr/share/bug", "no package manager"),
     ("usr/share/common-licenses", "the SBOM names sources"),
-    ("usr/share/dbus-1", "no D-Bus on a wired node"),
+    ("usr/share/dbus-1", "the bus of Wi-Fi has rules of its own, in /etc/dbus-1"),
     ("usr/share/debconf", "no package manager"),
     ("usr/share/debianutils", "no package manager"),
     ("usr/share/dict", "none"),

@@ -1,4 +1,4 @@
-//! What `netd` is asked for: interfaces, name and time servers, and which ports stay open. The content of `/run/skerry/network.json`.
+//! What `netd` and `wifid` are asked for: interfaces, radios, name and time servers, and which ports stay open. The content of `/run/skerry/network.json`.
 
 use serde_json::{Value, json};
 use sha2::Digest;
@@ -17,6 +17,7 @@ pub fn request(config: &Config, distribution: &skerry_distribution::Plan) -> Val
         "dns_nameservers": config.skerry.dns_nameservers,
         "ntp_servers": config.skerry.ntp_servers,
         "firewall": firewall(config, distribution),
+        "wifi": config.skerry.wifi,
     })
 }
 
@@ -82,7 +83,7 @@ mod tests {
     fn logins_are_open_whatever_runs() {
         let mut config = Config::default();
         assert_eq!(open(&config)[..3], ["tcp/22", "tcp/6443", "tcp/10250"]);
-        config.skerry.distribution = skerry_config::types::Distribution::None;
+        config.skerry.distribution = skerry_config::types::Distribution::None.into();
         config.skerry.open_ports = vec!["tcp/8080".into(), "nonsense".into(), "5000-5010/udp".into()];
         assert_eq!(open(&config), ["tcp/22", "tcp/8080", "udp/5000-5010"]);
         let sshd = |path: &str, content: &str| WriteFile {

@@ -2,6 +2,7 @@
 
 use crate::facts::{Facts, GUEST_PORT};
 use crate::{asked, authorized, metadata};
+use serde_json::json;
 use skerry_config::types::Config;
 use skerry_control::unit::{Kind, Ready, Scope, Unit};
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub const INSTALL: &str = "install";
 pub fn units(config: &Config, facts: &Facts, distribution: &skerry_distribution::Plan) -> Vec<Unit> {
     let mut units = settings(config);
     units.extend(services(config));
+    units.extend(wifi(config));
     units.extend(facts.guest_port.then(guest_agent));
     if !facts.metadata.is_empty() {
         // User data may bring another request: PID 1 restarts what has changed.
@@ -220,6 +222,44 @@ fn iscsid() -> Unit {
     quiet(unit)
 }
 
+/// iwd joins Wi-Fi networks as wifid tells it over D-Bus: all three run only where a network is configured, a wired node has none.
+fn wifi(config: &Config) -> Vec<Unit> {
+    if !config.has_wifi() {
+        return vec![];
+    }
+    let entries = config.network.as_ref().map(|network| &network.wifis);
+    let asked = json!({"wifis": entries, "wifi": config.skerry.wifi});
+    let version = ("SKERRY_WIFI".to_owned(), asked::digest(&asked));
+    let countries: Vec<_> = entries.into_iter().flatten().map(|(_, entry)| &entry.regulatory_domain).collect();
+    let country = ("SKERRY_COUNTRY".to_owned(), asked::digest(&json!(countries)));
+    // Passphrases for iwd, below /run: see the network room's `wifi::files`, which names the same folders.
+    let files = Unit {
+        env: vec![version.clone()],
+        ..Unit::one_shot("wifi-files", "Passphrases for iwd", &["/usr/lib/skerry/wifid", "files"]).after(&["apply-boot", "boot-cmd"])
+    };
+    let rules = "--config-file=/etc/dbus-1/system.conf";
+    let bus = ["/usr/bin/dbus-daemon", rules, "--nofork", "--nopidfile", "--nosyslog"];
+    let socket = ["/usr/bin/test", "-S", "/run/dbus/system_bus_socket"];
+    let dbus = Unit {
+        ready: Ready::Probe(socket.map(str::to_owned).to_vec()),
+        ..Unit::service("dbus", "D-Bus", &bus).after(&["wifi-files"])
+    };
+    let folders = [
+        ("CONFIGURATION_DIRECTORY", "/run/iwd/settings"),
+        ("STATE_DIRECTORY", "/run/iwd/networks"),
+    ];
+    let mut iwd = Unit::service("iwd", "Radios", &["/usr/libexec/iwd"]).after(&["wifi-files", "dbus"]);
+    iwd.env = folders.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    iwd.env.push(country);
+    let wifid = Unit {
+        ready: Ready::Notify,
+        deadline: Some(Duration::from_secs(75)),
+        env: vec![version],
+        ..Unit::service("wifid", "Wi-Fi", &["/usr/lib/skerry/wifid"]).after(&["wifi-files", "dbus"])
+    };
+    vec![quiet(files), quiet(dbus), quiet(iwd), wifid]
+}
+
 /// What the host of a virtual machine asks for addresses, a clean shutdown and quiet disks. Its port's link is udevd's, and may come later.
 fn guest_agent() -> Unit {
     let port = format!("--path=/dev/virtio-ports/{GUEST_PORT}");
@@ -371,6 +411,43 @@ mod tests {
         check("full-k3os", &units(&full(), &facts("disk"), &distribution()));
         check("none", &units(&none, &facts("disk"), &skerry_distribution::Plan::default()));
         check("live", &units(&Config::default(), &facts("live"), &distribution()));
+    }
+
+    /// A bus and iwd only where a Wi-Fi network is configured, in either form.
+    #[test]
+    fn a_machine_with_a_radio() {
+        let listed = Config {
+            skerry: skerry_config::types::Skerry {
+                wifi: vec![skerry_config::types::Wifi {
+                    name: "home".into(),
+                    passphrase: skerry_config::types::Secret("long enough".into()),
+                }],
+                ..Default::default()
+            },
+            ..Config::default()
+        };
+        check("wifi", &units(&listed, &facts("disk"), &distribution()));
+        let entry = std::collections::BTreeMap::from([("wlan0".to_owned(), skerry_config::Interface::default())]);
+        let netplan = Config {
+            network: Some(skerry_config::Network {
+                wifis: entry,
+                ..Default::default()
+            }),
+            ..Config::default()
+        };
+        let names = |config: &Config| -> Vec<String> {
+            let units = units(config, &facts("disk"), &distribution());
+            units.into_iter().map(|u| u.name).filter(|name| name != "netd").collect()
+        };
+        for name in ["wifi-files", "dbus", "iwd", "wifid"] {
+            assert!(
+                names(&listed).contains(&name.to_owned()) && names(&netplan).contains(&name.to_owned()),
+                "{name}"
+            );
+            assert!(!names(&full()).contains(&name.to_owned()), "{name}");
+        }
+        let text = encode(&units(&listed, &facts("disk"), &distribution()));
+        assert!(!text.contains("long enough"), "PID 1 need not know passphrases: {text}");
     }
 
     /// Nothing of the distribution runs, and a disk is taken without a question only where none was wanted.

@@ -4,8 +4,7 @@ use super::{change, look};
 use anyhow::{Result, bail};
 use skerry_distribution::kubernetes::held::conflict;
 use skerry_distribution::kubernetes::paths::{
-    ADD_ONS, AGENT_JSON, CHARTS, CLUSTER, COMPLETE, CONFLIST, DATASTORE, ETCD_DATA, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE,
-    TOKEN,
+    ADD_ONS, AGENT_JSON, CHARTS, CONFLIST, DATASTORE, ETCD_DATA, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN,
 };
 use skerry_distribution::kubernetes::registries::{REGISTRIES, hosts};
 use skerry_distribution::kubernetes::role::Role;
