@@ -334,22 +334,26 @@ impl Unit {
             }
             _ => None,
         };
-        let line = record.fields.first().map_or(0, |f| f.line);
-        if !is_name(&u.name) {
+        u.checked(record.fields.first().map_or(0, |f| f.line))
+    }
+
+    /// Whether it can be run at all.
+    fn checked(self, line: usize) -> Result<Self, Malformed> {
+        if !is_name(&self.name) {
             return Err(Malformed::Field {
                 line,
                 key: "unit".to_owned(),
-                reason: format!("{:?} is no unit name", u.name),
+                reason: format!("{:?} is no unit name", self.name),
             });
         }
-        if !u.argv.first().is_some_and(|a| a.starts_with('/')) {
+        if !self.argv.first().is_some_and(|a| a.starts_with('/')) {
             return Err(Malformed::Field {
                 line,
                 key: "argv".to_owned(),
                 reason: "the program must be an absolute path".to_owned(),
             });
         }
-        Ok(u)
+        Ok(self)
     }
 }
 

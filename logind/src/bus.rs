@@ -1,6 +1,7 @@
 //! `org.freedesktop.DBus`: what a client expects of a bus, where there is none.
 //!
 //! Every client is alone with us, so names and matches mean nothing: each gets a name of its own, and every signal.
+#![allow(clippy::used_underscore_binding, reason = "the macro reads the arguments of every method")]
 
 use crate::manager::NAME;
 use zbus::fdo;

@@ -1,4 +1,5 @@
 //! `org.freedesktop.login1.Manager`: what kubelet asks of it.
+#![allow(missing_docs, reason = "the macro makes a trait of its own of the signal, without any")]
 
 use crate::shutdown::{Inhibitor, Shutdown};
 use skerry_sys::process;
@@ -35,7 +36,6 @@ pub(crate) fn locked(shutdown: &Mutex<Shutdown>) -> std::sync::MutexGuard<'_, Sh
     shutdown.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[allow(missing_docs, reason = "the macro makes functions of its own of the properties, without any")]
 #[interface(name = "org.freedesktop.login1.Manager")]
 impl Manager {
     /// Whoever holds the descriptor is told of a shutdown and waited for; closing it lets go.

@@ -68,14 +68,14 @@ pub fn run(options: &Options, notify: &Notify) -> Result<()> {
 async fn serve(executor: &Rc<LocalExecutor<'static>>, options: &Options, notify: &Notify, signals: Signals) -> Result<()> {
     let shutdown = Arc::new(Mutex::new(Shutdown::new(options.limit)));
     let (wakes, woken) = async_channel::bounded(64);
-    let (taken, takes) = async_channel::bounded(MOST);
+    let (taken, inhibitors) = async_channel::bounded(MOST);
     let manager = Manager {
         shutdown: shutdown.clone(),
         taken,
     };
     let clients = Clients::default();
     executor.spawn(hear(signals, wakes.clone())).detach();
-    executor.spawn(pass(takes, wakes.clone())).detach();
+    executor.spawn(pass(inhibitors, wakes.clone())).detach();
     if options.bus {
         let connection = join(options, manager).await?;
         clients.borrow_mut().insert(0, Some(connection.clone()));
@@ -163,8 +163,8 @@ async fn hear(signals: Signals, wakes: Sender<Wake>) {
     }
 }
 
-async fn pass(takes: Receiver<Taken>, wakes: Sender<Wake>) {
-    while let Ok(taken) = takes.recv().await {
+async fn pass(inhibitors: Receiver<Taken>, wakes: Sender<Wake>) {
+    while let Ok(taken) = inhibitors.recv().await {
         let _ = wakes.send(Wake::Taken(taken)).await; // we end
     }
 }

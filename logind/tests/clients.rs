@@ -1,4 +1,4 @@
-//! The program against clients that others wrote: zbus, and systemd's `busctl`, libdbus' `dbus-send` and GLib's `gdbus` where they are.
+//! The program against clients that others wrote: zbus, and `busctl`, `dbus-send` and `gdbus` where they are.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use rustix::process::{Pid, Signal, kill_process};

@@ -240,7 +240,7 @@ mod tests {
         ] {
             let path = root.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            file::replace(path, text.as_bytes(), 0o644).unwrap();
         }
         assert_eq!(wear(&root.join("block")), Some(("mmcblk1".into(), 90)));
         assert_eq!(file_systems(&root.join("ext4")), [("vda7".to_owned(), 3)]);
