@@ -45,6 +45,13 @@ fn lean(name: &str, json: &mut Json) -> bool {
                 "access-points",
             ];
             keys.retain(|key, value| lean(key, value) || maps.contains(&name));
+            // Where only its name is said, the short form: older systems read it too.
+            if name == "distribution" && keys.len() == 1 {
+                if let Some(only) = keys.remove("name") {
+                    *json = only;
+                    return true;
+                }
+            }
             !keys.is_empty()
         }
         Json::Number(_) => true,
