@@ -4,7 +4,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use skerry_agent::client;
 use skerry_agent::issue::Credentials;
-use skerry_distribution::kubernetes::{kubeconfig, manifests, settings, token};
+use skerry_distribution::kubernetes::{argv, kubeconfig, manifests, settings, token};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,16 @@ use std::time::{Duration, Instant};
 
 /// The cluster's secret.
 pub const SECRET: &str = "a secret for a test of joining";
-const PROGRAMS: [&str; 6] = ["datastore", "etcd", "kine", "kube-apiserver", "kube-controller-manager", "kubeadm"];
+const PROGRAMS: [&str; 8] = [
+    "datastore",
+    "etcd",
+    "kine",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kubeadm",
+    "helm",
+    "metrics-server",
+];
 
 /// What keeps the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,6 +217,13 @@ impl Cluster {
                 format!("tls-cert-file={pki}/apiserver.crt"),
                 format!("tls-private-key-file={pki}/apiserver.key"),
             ],
+            // As on a node, but for where the files are.
+            "metrics-server" => {
+                let facts = skerry_distribution::facts::Facts::default();
+                let (settings, _) = settings(&skerry_config::types::Config::default(), &facts);
+                let here = |flag: &String| flag.trim_start_matches("--").replace("=/", &format!("={dir}/"));
+                argv::metrics_server(&settings).0.iter().skip(1).map(here).collect()
+            }
             _ => vec![
                 format!("authentication-kubeconfig={conf}"),
                 format!("authorization-kubeconfig={conf}"),

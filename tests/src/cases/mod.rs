@@ -1,5 +1,6 @@
 //! The machine tests: one table, each row a function over a [`Lab`] that asserts many things of few boots.
 
+mod add_ons;
 mod broken;
 mod buses;
 pub mod check;
@@ -68,6 +69,7 @@ const ALONE: &[&str] = &[
     "farewell",
     "datastore",
     "late",
+    "add-ons",
     "servers",
     "join",
     "join-refused",
@@ -471,6 +473,12 @@ pub const TABLE: &[Case] = &[
         200,
         "a worker joins by two lines; pods of both nodes reach each other; each starts without the other",
         join::join,
+    ),
+    unproven(
+        "add-ons",
+        400,
+        "k3s's add-ons: a claim is bound and written, kubectl top, a LoadBalancer from outside, charts from three places",
+        add_ons::add_ons,
     ),
     torture(
         "join-refused",

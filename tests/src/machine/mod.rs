@@ -455,6 +455,13 @@ fn forwarded(table: &str, guest: u16) -> Option<u16> {
 }
 
 impl Machine {
+    /// A further port of the guest, from now on: this computer's port that leads to it.
+    pub fn forward(&mut self, guest: u16) -> Result<u16> {
+        let said = self.qmp.monitor(&format!("hostfwd_add tcp:127.0.0.1:0-:{guest}"))?;
+        let table = self.qmp.monitor("info usernet")?;
+        forwarded(&table, guest).with_context(|| format!("forwarding port {guest}: {said} {table:?}"))
+    }
+
     /// Waits for words on the console, from the machine's start on.
     pub fn wait(&self, words: &str, within: Duration) -> Result<Found> {
         self.serial.wait_any(&[words], 0, within)
