@@ -112,6 +112,8 @@ pub struct Unit {
     pub pids_max: Option<u64>,
     /// `memory.max` of its cgroup, in bytes; none = unlimited.
     pub memory_max: Option<u64>,
+    /// `cpu.weight` of its cgroup, from 1 to 10000; none = 100, the kernel's own.
+    pub cpu_weight: Option<u64>,
     /// Stdin, stdout and stderr are this terminal, and it leads a session there (getty). Otherwise stdin is `/dev/null` and output
     /// goes to the log.
     pub tty: Option<String>,
@@ -143,6 +145,7 @@ impl Unit {
             nofile: None,
             pids_max: None,
             memory_max: None,
+            cpu_weight: None,
             tty: None,
             quiet: false,
         }
@@ -223,6 +226,7 @@ impl Unit {
             ("nofile", self.nofile),
             ("pids-max", self.pids_max),
             ("memory-max", self.memory_max),
+            ("cpu-weight", self.cpu_weight),
         ] {
             if let Some(n) = n {
                 r.push(key, n.to_string());
@@ -297,6 +301,7 @@ impl Unit {
                 "nofile" => u.nofile = Some(number()?),
                 "pids-max" => u.pids_max = Some(number()?),
                 "memory-max" => u.memory_max = Some(number()?),
+                "cpu-weight" => u.cpu_weight = Some(number()?),
                 "tty" => u.tty = Some(v.to_owned()),
                 "quiet" => u.quiet = v == "yes",
                 _ => {} // written by a newer release
@@ -437,6 +442,7 @@ mod tests {
             nofile: Some(1 << 20),
             pids_max: Some(100),
             memory_max: Some(1 << 30),
+            cpu_weight: Some(20),
             tty: Some("/dev/tty1".into()),
             quiet: true,
             ..Unit::one_shot("a.b-c", "A title", &["/bin/x", "", "y z"])

@@ -29,7 +29,12 @@ impl Groups {
                 .insert(unit.name.clone(), Cgroup::create(&format!("{ABOVE}/{}", unit.name)).ok()?);
         }
         let group = self.made.get(&unit.name)?;
-        for (file, limit) in [("pids.max", unit.pids_max), ("memory.max", unit.memory_max)] {
+        let limits = [
+            ("pids.max", unit.pids_max),
+            ("memory.max", unit.memory_max),
+            ("cpu.weight", unit.cpu_weight),
+        ];
+        for (file, limit) in limits {
             if let Some(n) = limit {
                 let _ = group.set(file, &n.to_string()); // a kernel without the controller runs it without the limit
             }

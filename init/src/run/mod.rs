@@ -251,6 +251,7 @@ impl Pid1 {
         }
         if let Some(units) = outcome.install {
             self.happened(Event::Plan(units));
+            process::give_back_memory();
         }
     }
 

@@ -77,7 +77,6 @@ fn table() -> Vec<Mount> {
         row("tmpfs", "/run", no_devices, "mode=0755", true),
         row("tmpfs", "/tmp", no_devices, "mode=1777", true),
         row("cgroup2", cgroup::ROOT, CLOSED, "nsdelegate,memory_recursiveprot", true),
-        row("bpf", "/sys/fs/bpf", CLOSED, "mode=0700", false),
         row("securityfs", "/sys/kernel/security", CLOSED, "", false),
         row("debugfs", "/sys/kernel/debug", CLOSED, "mode=0700", false),
         row("tracefs", "/sys/kernel/tracing", CLOSED, "mode=0700", false),

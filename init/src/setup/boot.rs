@@ -144,17 +144,28 @@ const UDEV_TRIGGER: [&str; 16] = [
 
 /// What runs beside Kubernetes, or without it.
 fn services(config: &Config) -> Vec<Unit> {
+    let mut sshd = Unit::service("sshd", "Login by SSH", &["/usr/sbin/sshd", "-D", "-e"]).after(&["host-keys", "apply-boot", "boot-cmd"]);
+    sshd.ready = Ready::Notify;
+    sshd.deadline = Some(Duration::from_secs(30));
+    // Who is logged in stays logged in when it is restarted.
+    sshd.stop.scope = Scope::MainOnly;
     let mut units = vec![
-        // Links by id and permissions of devices. Nothing waits for it.
         Unit {
             ready: Ready::Notify,
-            quiet: true,
-            ..Unit::service("udevd", "Device links", &["/usr/lib/systemd/systemd-udevd"]).after(&["apply-boot"])
+            deadline: Some(Duration::from_secs(40)),
+            // The users and files of `apply-boot` are none of its business, so it does not wait for them.
+            ..Unit::service("netd", "Network", &["/usr/lib/skerry/netd"]).after(&["apply-network", "boot-cmd"])
         },
-        quiet(helper("coldplug", "Drivers for the hardware found", &["coldplug"]).after(&["apply-boot"])),
-        quiet(Unit::one_shot("udev-trigger", "Devices found before udevd", &UDEV_TRIGGER).after(&["udevd", "coldplug"])),
+        sshd,
+        // Links by id and permissions of devices. Nothing waits for it.
+        aside(Unit {
+            ready: Ready::Notify,
+            ..Unit::service("udevd", "Device links", &["/usr/lib/systemd/systemd-udevd"]).after(&["apply-boot"])
+        }),
+        aside(helper("coldplug", "Drivers for the hardware found", &["coldplug"]).after(&["apply-boot"])),
+        aside(Unit::one_shot("udev-trigger", "Devices found before udevd", &UDEV_TRIGGER).after(&["udevd", "coldplug"])),
         // Drivers of the processor itself (virtual machines, ciphers) serve workloads: the first start of Kubernetes is not held up by them.
-        quiet(
+        aside(
             Unit::one_shot(
                 "processor-drivers",
                 "Drivers of the processor",
@@ -162,19 +173,7 @@ fn services(config: &Config) -> Vec<Unit> {
             )
             .after(&["udev-trigger", "kube-ready"]),
         ),
-        Unit {
-            ready: Ready::Notify,
-            deadline: Some(Duration::from_secs(40)),
-            // The users and files of `apply-boot` are none of its business, so it does not wait for them.
-            ..Unit::service("netd", "Network", &["/usr/lib/skerry/netd"]).after(&["apply-network", "boot-cmd"])
-        },
     ];
-    let mut sshd = Unit::service("sshd", "Login by SSH", &["/usr/sbin/sshd", "-D", "-e"]).after(&["host-keys", "apply-boot", "boot-cmd"]);
-    sshd.ready = Ready::Notify;
-    sshd.deadline = Some(Duration::from_secs(30));
-    // Who is logged in stays logged in when it is restarted.
-    sshd.stop.scope = Scope::MainOnly;
-    units.push(sshd);
     units.push(Unit::service("chronyd", "Time", &["/usr/sbin/chronyd", "-d"]).after(&["apply-boot", "netd"]));
     units.push(Unit {
         deadline: Some(Duration::from_secs(90)),
@@ -338,6 +337,14 @@ fn commands(phase: &str, title: &str, list: &[String], after: &[&str]) -> Option
 fn helper(name: &str, title: &str, args: &[&str]) -> Unit {
     let words: Vec<&str> = std::iter::once(SETUP).chain(args.iter().copied()).collect();
     Unit::one_shot(name, title, &words)
+}
+
+/// What need not be seen, and gives way to all else that wants the processor: a login, first of all.
+fn aside(unit: Unit) -> Unit {
+    Unit {
+        cpu_weight: Some(20),
+        ..quiet(unit)
+    }
 }
 
 fn quiet(unit: Unit) -> Unit {

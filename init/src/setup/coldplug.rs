@@ -2,6 +2,8 @@
 
 use anyhow::{Result, bail};
 use skerry_sys::module::{self, Index};
+use skerry_sys::mount::{self, MountFlags};
+use std::path::Path;
 
 /// `setup coldplug`, or `setup coldplug network` for drivers of network interfaces only.
 pub fn run(args: &[String]) -> Result<()> {
@@ -13,6 +15,7 @@ pub fn run(args: &[String]) -> Result<()> {
 }
 
 fn everything() -> Result<()> {
+    mount_bpf();
     let report = module::coldplug(&Index::of_running_kernel()?);
     eprintln!("{} modules fit the hardware", report.loaded.len());
     // A driver that refuses its device is common, and the machine works without: it is said, and no more.
@@ -20,6 +23,19 @@ fn everything() -> Result<()> {
         eprintln!("{failure}");
     }
     Ok(())
+}
+
+/// Network plugins keep their programs there. Not PID 1's mount, which must not block: the kernel starts modprobe for it.
+fn mount_bpf() {
+    const AT: &str = "/sys/fs/bpf";
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let is_there = mount::mounted().is_ok_and(|all| all.iter().any(|m| m.target == Path::new(AT)));
+    // A kernel without it runs everything but those.
+    if !is_there && Path::new(AT).is_dir() {
+        if let Err(why) = mount::mount("bpf", AT, "bpf", flags, "mode=0700") {
+            eprintln!("{why}");
+        }
+    }
 }
 
 /// Drivers of network interfaces only: the first interface gives the machine its name.

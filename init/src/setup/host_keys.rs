@@ -3,6 +3,7 @@
 use crate::root::Root;
 use anyhow::{Context, Result, bail};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
 /// Where they are kept.
@@ -12,7 +13,13 @@ pub const KINDS: [&str; 2] = ["ed25519", "ecdsa"];
 
 /// `setup host-keys`.
 pub fn run() -> Result<()> {
-    let failures = apply(&Root::system());
+    let mut failures = apply(&Root::system().written_soon());
+    // Before anybody sees them: a machine keeps the keys that it has shown.
+    failures.extend(
+        skerry_sys::file::flush_file_system(Path::new(skerry_overlay::STATE))
+            .err()
+            .map(anyhow::Error::from),
+    );
     for failure in &failures {
         eprintln!("{}", crate::said::said(failure));
     }
@@ -104,7 +111,7 @@ mod tests {
         assert!(key.starts_with("ssh-ed25519 AAAA"), "{key}");
         assert_eq!(
             std::fs::read_link(root.at("/etc/ssh/ssh_host_ecdsa_key")).unwrap(),
-            std::path::Path::new("/etc/ssh-keys/ssh_host_ecdsa_key")
+            Path::new("/etc/ssh-keys/ssh_host_ecdsa_key")
         );
         assert!(apply(&root).is_empty());
         assert_eq!(root.text("/etc/ssh-keys/ssh_host_ed25519_key.pub").unwrap(), key);

@@ -6,20 +6,26 @@ use std::path::{Path, PathBuf};
 /// The most of a small text file that is read.
 pub const TEXT: usize = 1 << 20;
 
-/// Where `/` is.
+/// Where `/` is, and whether what is written there may reach the disk a little later.
 #[derive(Debug, Clone)]
-pub struct Root(PathBuf);
+pub struct Root(PathBuf, bool);
 
 impl Root {
     /// The machine's own.
     pub fn system() -> Self {
-        Self(PathBuf::from("/"))
+        Self(PathBuf::from("/"), false)
+    }
+
+    /// The same, for a helper that writes much: what it writes is whole after a power cut too, but may be lost until somebody flushes.
+    /// Only for what the next boot would write again.
+    pub fn written_soon(self) -> Self {
+        Self(self.0, true)
     }
 
     /// A directory that stands in for `/`.
     #[cfg(test)]
     pub fn at_dir(dir: impl Into<PathBuf>) -> Self {
-        Self(dir.into())
+        Self(dir.into(), false)
     }
 
     /// Whether this is the machine itself: only then the kernel is asked for what is no file.
@@ -49,7 +55,23 @@ impl Root {
         if let Some(parent) = at.parent() {
             skerry_sys::file::make_dir(parent, 0o755)?;
         }
+        if self.1 {
+            return Ok(skerry_sys::file::replace_soon(at, text.as_bytes(), mode, None)?);
+        }
         Ok(skerry_sys::file::replace(at, text.as_bytes(), mode)?)
+    }
+
+    /// As [`Self::write`], with an owner, in a directory that is there.
+    pub fn write_owned(&self, path: &str, text: &str, mode: u32, uid: u32, gid: u32) -> Result<()> {
+        if self.1 {
+            return Ok(skerry_sys::file::replace_soon(
+                self.at(path),
+                text.as_bytes(),
+                mode,
+                Some((uid, gid)),
+            )?);
+        }
+        Ok(skerry_sys::file::replace_owned(self.at(path), text.as_bytes(), mode, uid, gid)?)
     }
 
     /// As [`Self::write`], unless the file already holds just that: flash is spared.

@@ -49,10 +49,9 @@ fn home(root: &Root, user: &str, text: &str) -> Result<()> {
     if root.text(&path).as_deref() == Some(text) {
         return Ok(());
     }
-    skerry_sys::file::replace_owned(root.at(&path), text.as_bytes(), 0o600, uid, gid).map_err(|why| {
+    root.write_owned(&path, text, 0o600, uid, gid).inspect_err(|_| {
         // Old keys that cannot be replaced must not stay valid.
         let _ = std::fs::remove_file(root.at(&path));
-        why.into()
     })
 }
 

@@ -22,6 +22,7 @@ use crate::root::Root;
 use crate::said::said;
 use anyhow::{Context, Result, bail};
 use skerry_config::types::Config;
+use std::path::Path;
 
 /// Where `setup plan` leaves the configuration; root's alone, since it holds the secrets.
 pub const CONFIG: &str = "/run/skerry/config.json";
@@ -110,7 +111,8 @@ pub fn run(args: &[String]) -> Result<()> {
         [word] if word == "runtime" => Phase::Runtime,
         _ => bail!("reading the arguments: expected `setup apply network`, `setup apply boot` or `setup apply runtime`"),
     };
-    let root = Root::system();
+    // All of it is made again at every boot; what is new on data (the homes, who the machine is) is flushed once it has a network.
+    let root = Root::system().written_soon();
     let settings = match Settings::read(root.clone()) {
         // Not even a plan was made: a machine to log in to, at its console, is made all the same.
         Err(why) if phase == Phase::Boot => {
@@ -123,7 +125,11 @@ pub fn run(args: &[String]) -> Result<()> {
         }
         other => other?,
     };
-    perform(&settings, phase)
+    let done = perform(&settings, phase);
+    if phase == Phase::Runtime {
+        skerry_sys::file::flush_file_system(Path::new(skerry_overlay::STATE))?;
+    }
+    done
 }
 
 fn bare() -> Config {

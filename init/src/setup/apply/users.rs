@@ -166,9 +166,10 @@ fn accounts(root: &Root, logins: &[Login]) -> Result<()> {
     if new.shadow != base.shadow {
         // As Debian: unix_chkpwd reads it as group shadow.
         let (gid, mode) = group_id(&new.group, "shadow").map_or((0, 0o600), |gid| (gid, 0o640));
-        root.write("/etc/shadow", &new.shadow, 0o600)?;
         if root.is_system() {
-            skerry_sys::file::replace_owned(root.at("/etc/shadow"), new.shadow.as_bytes(), mode, 0, gid)?;
+            root.write_owned("/etc/shadow", &new.shadow, mode, 0, gid)?;
+        } else {
+            root.write("/etc/shadow", &new.shadow, 0o600)?;
         }
     }
     let made = joined(logins.iter().skip(2).map(|l| &l.name));

@@ -52,7 +52,7 @@ pub fn run() -> Result<()> {
     }
     report.problems.extend(stack::stack(&mounted));
     if report.is_on_disk() {
-        report.problems.extend(reserve::make_if_there_is_room());
+        report.problems.extend(reserve::warn_if_used_up());
     }
     tell(&report.problems, say);
     tell(&report.headline(), say);
@@ -64,13 +64,16 @@ pub fn grow() -> Result<()> {
     grow::run()
 }
 
-/// Run every minute: a disk that became full while the machine runs gets the reserve back, so that the datastore can write.
+/// Run every minute: a disk that became full while the machine runs gets the reserve back, so that the datastore can write; and one
+/// that has room (again) gets a reserve.
 pub fn guard() {
     let console = Console::open();
-    tell(
-        &reserve::give_up_if_needed(&|line: &str| console.line(&format!("storage: {line}"))),
-        |line| console.line(&format!("storage: {line}")),
-    );
+    let say = |line: &str| console.line(&format!("storage: {line}"));
+    let mut problems = reserve::give_up_if_needed(&say);
+    if report::is_on_disk() {
+        problems.extend(reserve::make_if_there_is_room());
+    }
+    tell(&problems, say);
 }
 
 fn tell(lines: &[String], say: impl Fn(&str)) {

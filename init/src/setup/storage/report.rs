@@ -6,6 +6,13 @@ use skerry_sys::file;
 /// Read by the other helpers, `skerry status` and support.
 pub const PATH: &str = "/run/skerry/storage.json";
 
+/// Whether this boot's storage step found the data and mounted it.
+pub fn is_on_disk() -> bool {
+    let text = file::read_text(PATH, 1 << 16).unwrap_or_default();
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    report.get("mode").and_then(|mode| mode.as_str()) == Some("disk")
+}
+
 /// Where the state is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

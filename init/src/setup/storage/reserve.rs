@@ -25,15 +25,25 @@ pub fn give_up_if_needed(say: &impl Fn(&str)) -> Vec<String> {
     result.err().into_iter().collect()
 }
 
-/// Makes the reserve where there is none and room enough; says so where the disk lives on a reserve that was given up.
+/// Makes the reserve where there is none and room enough: not while the machine comes up, which waits for every write.
 pub fn make_if_there_is_room() -> Vec<String> {
     let exists = path().exists();
     let done = file::space(Path::new(STATE)).and_then(|space| match decide(exists, space) {
-        Next::Nothing => Ok(None),
-        Next::Make => file::preallocate(&path(), RESERVE_BYTES).map(|()| None),
-        Next::Warn(problem) => Ok(Some(problem)),
+        Next::Make => file::preallocate(&path(), RESERVE_BYTES),
+        // Said once, at the start.
+        Next::Nothing | Next::Warn(_) => Ok(()),
     });
-    done.unwrap_or_else(|why| Some(why.to_string())).into_iter().collect()
+    done.err().map(|why| why.to_string()).into_iter().collect()
+}
+
+/// Says so where the disk lives on a reserve that was given up.
+pub fn warn_if_used_up() -> Vec<String> {
+    let exists = path().exists();
+    let problem = file::space(Path::new(STATE)).map(|space| match decide(exists, space) {
+        Next::Warn(problem) => Some(problem),
+        Next::Nothing | Next::Make => None,
+    });
+    problem.unwrap_or_else(|why| Some(why.to_string())).into_iter().collect()
 }
 
 /// What is to be done about the reserve once the machine has come up.

@@ -28,7 +28,8 @@ fn facts(mounted: &[MountInfo]) -> Facts {
 fn perform(step: &Step) -> std::result::Result<(), String> {
     let done = match step {
         Step::Directory { path, mode } => file::make_dir(path, *mode).and_then(|()| close(Path::new(path), *mode)),
-        Step::File { path, content } => file::replace(path, content.as_bytes(), 0o644),
+        // The next boot would write the same again.
+        Step::File { path, content } => file::replace_soon(path, content.as_bytes(), 0o644, None),
         Step::Fill { from, to } => tree::fill(Path::new(from), Path::new(to)).map(drop),
         Step::Tmpfs { target, options } => mount::mount("tmpfs", target, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options),
         Step::Over { target, on } => over(target, on),
@@ -56,6 +57,8 @@ fn over(target: &str, on: &str) -> Result<()> {
     file::make_dir(&upper, 0o755)?;
     file::make_dir(&work, 0o700)?;
     let options = format!("lowerdir={target},upperdir={upper},workdir={work}");
+    // The kernel would start modprobe for it, which takes as long as a mount.
+    crate::esp::load_drivers(&["overlay"]);
     let Err(why) = mount::mount("overlay", target, "overlay", MountFlags::NOSUID | MountFlags::NODEV, &options) else {
         return Ok(());
     };
