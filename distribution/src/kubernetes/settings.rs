@@ -312,34 +312,36 @@ impl Reader<'_> {
                 }
                 None => bad("pod network", "vxlan, host-gw, wireguard-native, or none for a CNI of your own"),
             },
-            Meaning::SnapshotSchedule => match Schedule::parse(value) {
-                Some(schedule) => {
-                    // Switched off stays so, whatever comes first.
-                    self.settings.snapshots.schedule = self.settings.snapshots.schedule.take().map(|_| schedule);
-                    return;
+            Meaning::SnapshotSchedule | Meaning::SnapshotRetention | Meaning::SnapshotDir | Meaning::SnapshotName => {
+                match self.snapshots(meaning, value) {
+                    Some((what, form)) => bad(what, form),
+                    None => return,
                 }
-                None => bad("schedule", "cron's five fields, like \"0 */12 * * *\", or @every 6h"),
-            },
-            Meaning::SnapshotRetention => match value.parse().ok().filter(|keep| *keep > 0) {
-                Some(keep) => {
-                    self.settings.snapshots.keep = keep;
-                    return;
-                }
-                None => bad("number of snapshots", "how many are to stay, at least 1"),
-            },
-            Meaning::SnapshotDir if value.starts_with('/') => {
-                value.trim_end_matches('/').clone_into(&mut self.settings.snapshots.folder);
-                return;
             }
-            Meaning::SnapshotDir => bad("folder", "a whole path, below /var or another place that persists"),
-            Meaning::SnapshotName if node::is_subdomain(value) => {
-                value.clone_into(&mut self.settings.snapshots.name);
-                return;
-            }
-            Meaning::SnapshotName => bad("name of a file", "lower-case letters, digits, dashes and dots"),
             other => return self.plain(key, other, value),
         };
         self.problems.push(problem);
+    }
+
+    /// What is asked of snapshots; what it should have been and how to write it, where it cannot be.
+    fn snapshots(&mut self, meaning: Meaning, value: &str) -> Option<(&'static str, &'static str)> {
+        let snapshots = &mut self.settings.snapshots;
+        match meaning {
+            Meaning::SnapshotSchedule => match Schedule::parse(value) {
+                // Switched off stays so, whatever comes first.
+                Some(schedule) => snapshots.schedule = snapshots.schedule.take().map(|_| schedule),
+                None => return Some(("schedule", "cron's five fields, like \"0 */12 * * *\", or @every 6h")),
+            },
+            Meaning::SnapshotRetention => match value.parse().ok().filter(|keep| *keep > 0) {
+                Some(keep) => snapshots.keep = keep,
+                None => return Some(("number of snapshots", "how many are to stay, at least 1")),
+            },
+            Meaning::SnapshotDir if value.starts_with('/') => value.trim_end_matches('/').clone_into(&mut snapshots.folder),
+            Meaning::SnapshotDir => return Some(("folder", "a whole path, below /var or another place that persists")),
+            _ if node::is_subdomain(value) => value.clone_into(&mut snapshots.name),
+            _ => return Some(("name of a file", "lower-case letters, digits, dashes and dots")),
+        }
+        None
     }
 
     /// Meanings whose values cannot be wrong.
