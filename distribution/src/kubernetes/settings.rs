@@ -313,10 +313,10 @@ impl Reader<'_> {
                 None => bad("pod network", "vxlan, host-gw, wireguard-native, or none for a CNI of your own"),
             },
             Meaning::SnapshotSchedule | Meaning::SnapshotRetention | Meaning::SnapshotDir | Meaning::SnapshotName => {
-                match self.snapshots(meaning, value) {
-                    Some((what, form)) => bad(what, form),
-                    None => return,
-                }
+                let Some((what, form)) = self.snapshots(meaning, value) else {
+                    return;
+                };
+                bad(what, form)
             }
             other => return self.plain(key, other, value),
         };
