@@ -313,35 +313,38 @@ impl Reader<'_> {
                 None => bad("pod network", "vxlan, host-gw, wireguard-native, or none for a CNI of your own"),
             },
             Meaning::SnapshotSchedule | Meaning::SnapshotRetention | Meaning::SnapshotDir | Meaning::SnapshotName => {
-                let Some((what, form)) = self.snapshots(meaning, value) else {
-                    return;
-                };
-                bad(what, form)
+                return self.snapshots(key, meaning, value);
             }
             other => return self.plain(key, other, value),
         };
         self.problems.push(problem);
     }
 
-    /// What is asked of snapshots; what it should have been and how to write it, where it cannot be.
-    fn snapshots(&mut self, meaning: Meaning, value: &str) -> Option<(&'static str, &'static str)> {
+    /// What is asked of snapshots.
+    fn snapshots(&mut self, key: &str, meaning: Meaning, value: &str) {
         let snapshots = &mut self.settings.snapshots;
-        match meaning {
+        let (what, form) = match meaning {
             Meaning::SnapshotSchedule => match Schedule::parse(value) {
-                // Switched off stays so, whatever comes first.
-                Some(schedule) => snapshots.schedule = snapshots.schedule.take().map(|_| schedule),
-                None => return Some(("schedule", "cron's five fields, like \"0 */12 * * *\", or @every 6h")),
+                Some(schedule) => {
+                    // Switched off stays so, whatever comes first.
+                    snapshots.schedule = snapshots.schedule.take().map(|_| schedule);
+                    return;
+                }
+                None => ("schedule", "cron's five fields, like \"0 */12 * * *\", or @every 6h"),
             },
             Meaning::SnapshotRetention => match value.parse().ok().filter(|keep| *keep > 0) {
-                Some(keep) => snapshots.keep = keep,
-                None => return Some(("number of snapshots", "how many are to stay, at least 1")),
+                Some(keep) => {
+                    snapshots.keep = keep;
+                    return;
+                }
+                None => ("number of snapshots", "how many are to stay, at least 1"),
             },
-            Meaning::SnapshotDir if value.starts_with('/') => value.trim_end_matches('/').clone_into(&mut snapshots.folder),
-            Meaning::SnapshotDir => return Some(("folder", "a whole path, below /var or another place that persists")),
-            _ if node::is_subdomain(value) => value.clone_into(&mut snapshots.name),
-            _ => return Some(("name of a file", "lower-case letters, digits, dashes and dots")),
-        }
-        None
+            Meaning::SnapshotDir if value.starts_with('/') => return value.trim_end_matches('/').clone_into(&mut snapshots.folder),
+            Meaning::SnapshotDir => ("folder", "a whole path, below /var or another place that persists"),
+            _ if node::is_subdomain(value) => return value.clone_into(&mut snapshots.name),
+            _ => ("name of a file", "lower-case letters, digits, dashes and dots"),
+        };
+        self.ignored(key, format!("{value:?} is no {what}"), &format!("write {form}"));
     }
 
     /// Meanings whose values cannot be wrong.
