@@ -59,6 +59,29 @@ pub fn server(places: &Places) -> Result<Client> {
     connect(local(places, ca.as_bytes())?, Some(&credentials))
 }
 
+/// metrics-server's credentials, on a server, signed now.
+pub fn metrics_server(places: &Places) -> Result<Credentials> {
+    issue::metrics_server(&read(&places.ca())?, &read(&places.ca_key())?, now())
+}
+
+/// A kubeconfig for a program that does the servers' agent's work, on a server.
+pub fn server_kubeconfig(places: &Places) -> Result<String> {
+    let (ca, key) = (read(&places.ca())?, read(&places.ca_key())?);
+    let own = issue::server_agent(&ca, &key, now())?;
+    let data = |text: &str| base64::encode(text.as_bytes());
+    Ok(serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "local",
+        "clusters": [{ "name": "local", "cluster": {
+            "server": format!("https://{}", places.local_api), "tls-server-name": SERVER_NAME, "certificate-authority-data": data(&ca),
+        } }],
+        "users": [{ "name": "agent", "user": {
+            "client-certificate-data": data(&own.certificate), "client-key-data": data(&own.key),
+        } }],
+        "contexts": [{ "name": "local", "context": { "cluster": "local", "user": "agent" } }],
+    })
+    .to_string())
+}
+
 fn read(path: &Path) -> Result<String> {
     Ok(file::read_text(path, LARGEST)?)
 }

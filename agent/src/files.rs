@@ -69,6 +69,15 @@ pub struct Agent {
     /// Whether this server is a member of an etcd.
     #[serde(default)]
     pub etcd: bool,
+    /// Where volumes of the class `local-path` lie on their nodes; none: none are made.
+    #[serde(default)]
+    pub local_storage: Option<String>,
+    /// Whether metrics-server runs on this machine.
+    #[serde(default)]
+    pub metrics_server: bool,
+    /// Whether `HelmChart` objects are installed.
+    #[serde(default)]
+    pub helm: bool,
 }
 
 /// What all nodes of a cluster must agree on: `ConfigMap` `kube-system/skerry-cluster`, key `cluster.json`; a copy on each worker in
@@ -143,7 +152,7 @@ mod tests {
             assert_eq!(serde_json::to_string(content).unwrap(), text);
         }
         same(
-            r#"{"role":"worker","node_name":"n1","manifests":["/var/lib/skerry/manifests"],"pods":"10.42.0.0/16","backend":"host-gw","service_lb":true}"#,
+            r#"{"role":"worker","node_name":"n1","manifests":["/var/lib/skerry/manifests"],"pods":"10.42.0.0/16","backend":"host-gw","service_lb":true,"local_storage":"/s","metrics_server":true,"helm":true}"#,
             &Agent {
                 role: Role::Worker,
                 node_name: "n1".into(),
@@ -152,6 +161,9 @@ mod tests {
                 backend: Backend::HostGw,
                 service_lb: true,
                 etcd: false,
+                local_storage: Some("/s".into()),
+                metrics_server: true,
+                helm: true,
             },
         );
         same(

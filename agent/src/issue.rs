@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
 };
+use skerry_distribution::kubernetes::add_ons::{METRICS_NAME, METRICS_USER};
 use std::time::Duration;
 use x509_parser::asn1_rs::Tag;
 use x509_parser::extensions::ParsedExtension;
@@ -29,22 +30,33 @@ pub struct Credentials {
 
 /// The servers' agents' own credentials, `now` in seconds since 1970. They are never written to a disk.
 pub fn server_agent(ca: &str, ca_key: &str, now: i64) -> Result<Credentials> {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters.distinguished_name.push(DnType::OrganizationName, GROUP);
+    parameters.distinguished_name.push(DnType::CommonName, USER);
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    signed(ca, ca_key, now, parameters).context("signing the servers' agent's certificate")
+}
+
+/// metrics-server's: by it the API server knows it, and it the API server. In memory only, too.
+pub fn metrics_server(ca: &str, ca_key: &str, now: i64) -> Result<Credentials> {
+    let mut parameters = CertificateParams::new(vec![METRICS_NAME.to_owned()])?;
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters.distinguished_name.push(DnType::CommonName, METRICS_USER);
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    signed(ca, ca_key, now, parameters).context("signing metrics-server's certificate")
+}
+
+fn signed(ca: &str, ca_key: &str, now: i64, mut parameters: CertificateParams) -> Result<Credentials> {
     let authority = x509::certificate(ca.as_bytes()).context("reading the cluster's authority: no certificate in it")?;
     let issuer = issuer(ca, ca_key)?;
     let key = KeyPair::generate().context("making a key")?;
     let end = now.saturating_add(i64::try_from(LIFE.as_secs())?).min(authority.not_after);
-    let mut parameters = CertificateParams::default();
     parameters.not_before = date(authority.not_before.max(now - 3600));
     parameters.not_after = date(end);
-    parameters.distinguished_name = DistinguishedName::new();
-    parameters.distinguished_name.push(DnType::OrganizationName, GROUP);
-    parameters.distinguished_name.push(DnType::CommonName, USER);
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     parameters.use_authority_key_identifier_extension = true;
-    let certificate = parameters
-        .signed_by(&key, &issuer)
-        .context("signing the servers' agent's certificate")?;
+    let certificate = parameters.signed_by(&key, &issuer)?;
     Ok(Credentials {
         certificate: certificate.pem(),
         key: key.serialize_pem(),
@@ -155,6 +167,14 @@ mod tests {
                 authority.not_after
             );
         }
+    }
+
+    #[test]
+    fn metrics_server_is_named() {
+        let now = x509::certificate(EC[0].as_bytes()).unwrap().not_before;
+        let made = metrics_server(EC[0], EC[1], now).unwrap();
+        assert!(x509::is_signed_by(made.certificate.as_bytes(), EC[0].as_bytes()));
+        assert_eq!(x509::certificate(made.certificate.as_bytes()).unwrap().common_name, METRICS_USER);
     }
 
     #[test]

@@ -17,26 +17,30 @@
 //! | [`manifests`] | on servers: the owner's files become objects, and stay so |
 //! | [`service_lb`] | on servers: Services of type `LoadBalancer` get addresses |
 //! | [`members`] | on servers with etcd: who was deleted is a member no longer |
+//! | [`local_path`] | on servers: claims of the class `local-path` get volumes |
+//! | [`helm`] | on servers: `HelmChart` objects are installed |
 //! | [`token`] | on servers: tokens by which machines join |
 //! | [`run`] | what goes on at the same time |
-//! | [`trouble`], [`notify`], [`log`] | what people and PID 1 are told |
+//! | [`trouble`], [`log`] | what people and PID 1 are told |
 //!
 //! Never: decide in code that asks the API. What decides takes facts and gives plain data.
 
 pub mod approve;
 pub mod balancer;
 pub mod client;
+pub mod conditions;
 pub mod control;
 pub mod csr;
 pub mod files;
+pub mod helm;
 pub mod identity;
 pub mod issue;
 pub mod join;
 pub mod kubeconfig;
+pub mod local_path;
 pub mod log;
 pub mod manifests;
 pub mod members;
-pub mod notify;
 pub mod places;
 pub mod pods;
 pub mod renew;

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
-use skerry_agent::notify::Notify;
 use skerry_agent::places::Places;
 use skerry_agent::token::{self, Listed, Made, date};
 use skerry_agent::{join, log, run};
+use skerry_sys::notify::Notify;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;

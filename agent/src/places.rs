@@ -14,6 +14,8 @@ pub struct Places {
     pub local_etcd: SocketAddr,
     /// Where PID 1 takes requests.
     pub control: PathBuf,
+    /// The program that installs charts.
+    pub helm: PathBuf,
 }
 
 impl Places {
@@ -24,6 +26,7 @@ impl Places {
             local_api: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
             local_etcd: SocketAddr::from((Ipv4Addr::LOCALHOST, 2379)),
             control: PathBuf::new(),
+            helm: PathBuf::from("/usr/bin/helm"),
         };
         places.control = places.at(skerry_control::SOCKET);
         places

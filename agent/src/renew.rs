@@ -7,7 +7,6 @@ use crate::client::{self, now};
 use crate::csr::{self, Answer};
 use crate::identity::Identity;
 use crate::issue::Credentials;
-use crate::notify::Notify;
 use crate::places::Places;
 use crate::trouble::Trouble;
 use crate::x509::{self, Certificate};
@@ -16,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use kube::Client;
 use kube::api::Api;
 use skerry_sys::file;
+use skerry_sys::notify::Notify;
 use std::time::Duration;
 use tokio::time::sleep;
 

@@ -1,7 +1,7 @@
 //! `agent run`: all that goes on at the same time.
 //!
 //! ```text
-//!  pod network · server: manifests, addresses of Services ───────────── until the end
+//!  pod network · conditions of the machine · server: manifests, addresses of Services, volumes, charts ─ until the end
 //!  worker: balancer ────────────────────────────────────────────────── until the end
 //!  duties, each round with the node's credentials as they are now: worker: refresh, renew · server: approve
 //! ```
@@ -10,12 +10,13 @@ use crate::balancer::{self, Pool};
 use crate::client::{self, now};
 use crate::files::{self, Agent, Role, Servers};
 use crate::issue::LIFE;
-use crate::notify::Notify;
 use crate::places::Places;
-use crate::{approve, manifests, members, pods, renew, service_lb};
+use crate::{approve, conditions, helm, local_path, manifests, members, pods, renew, service_lb};
 use anyhow::{Context, Result};
 use kube::Client;
+use skerry_distribution::kubernetes::paths::{METRICS_CRT, METRICS_KEY};
 use skerry_sys::file;
+use skerry_sys::notify::Notify;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
@@ -33,12 +34,22 @@ pub async fn run(places: &Places, notify: &Notify) -> Result<()> {
         Role::Worker => Some(balance(places, &agent).await?),
         Role::Server => {
             tokio::spawn(manifests::run(places.clone(), agent.clone(), manifests::Pace::default()));
+            if agent.metrics_server {
+                metrics(places)?;
+            }
+            if agent.helm {
+                tokio::spawn(helm::run(places.clone(), agent.node_name.clone()));
+            }
+            if let Some(folder) = agent.local_storage.clone() {
+                tokio::spawn(local_path::run(places.clone(), agent.node_name.clone(), folder));
+            }
             if agent.service_lb {
                 tokio::spawn(service_lb::run(places.clone(), agent.node_name.clone()));
             }
             None
         }
     };
+    tokio::spawn(conditions::run(places.clone(), agent.node_name.clone()));
     tracing::info!(node = agent.node_name, role = ?agent.role, "the node's agent is up");
     notify.say("READY=1");
     loop {
@@ -46,6 +57,17 @@ pub async fn run(places: &Places, notify: &Notify) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// metrics-server's certificate, in memory; it is read again by its holder when it changes.
+fn metrics(places: &Places) -> Result<()> {
+    let made = client::metrics_server(places)?;
+    let (crt, key) = (places.at(METRICS_CRT), places.at(METRICS_KEY));
+    if let Some(folder) = key.parent() {
+        file::make_dir(folder, 0o700)?;
+    }
+    file::replace(&key, made.key.as_bytes(), 0o600)?;
+    Ok(file::replace(&crt, made.certificate.as_bytes(), 0o600)?)
 }
 
 /// The pod network; a node goes on without.
@@ -117,6 +139,9 @@ async fn worker(places: &Places, agent: &Agent, pool: &Pool, notify: &Notify) ->
 
 /// Ends only if it cannot begin.
 async fn server(places: &Places, agent: &Agent) -> Result<()> {
+    if agent.metrics_server {
+        metrics(places)?;
+    }
     let server = client::server(places)?;
     let members = async {
         if agent.etcd {

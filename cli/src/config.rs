@@ -54,6 +54,25 @@ pub enum ConfigCommand {
     /// They go to the data partition, from where the next boot supplies them; the
     /// files there keep everything else. A secret that is typed in again counts.
     Seal,
+    /// Set the network up as the configuration says now, or as FILE says
+    ///
+    /// Interfaces, name and time servers and the firewall change at once; all
+    /// else counts from the next boot. FILE becomes /var/lib/skerry/config.yaml:
+    /// with --confirm only when `skerry config confirm` is said in time. Else,
+    /// or after a restart, everything is as it was, whether or not this machine
+    /// can still be reached.
+    Apply {
+        /// What to put in the place of /var/lib/skerry/config.yaml
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Undo it after this long, as 90s or 5m, unless it is confirmed
+        #[arg(long, value_name = "TIME", requires = "file", value_parser = limit)]
+        confirm: Option<u32>,
+    },
+    /// Keep the configuration that is on trial
+    Confirm,
+    /// Undo the configuration that is on trial, now
+    Revert,
     /// Print the JSON Schema of config.yaml
     Schema {
         /// As JSON, which it is anyway
@@ -105,7 +124,10 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
             show_secrets,
         } => dump(&sources, form, show_secrets),
         ConfigCommand::Sources { json } => sources(json),
-        ConfigCommand::Seal => seal(),
+        ConfigCommand::Seal => setup(&["seal"]),
+        ConfigCommand::Apply { file, confirm } => apply(file.as_deref(), confirm),
+        ConfigCommand::Confirm => setup(&["trial", "keep"]),
+        ConfigCommand::Revert => setup(&["trial", "end"]),
         ConfigCommand::Schema { .. } => print(&pretty(&reference::json_schema())?),
         ConfigCommand::Reference { json: false } => print(&reference::page()),
         ConfigCommand::Reference { json: true } => print(&pretty(&reference::lines())?),
@@ -113,7 +135,13 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn check(sources: &Sources) -> anyhow::Result<ExitCode> {
-    let loaded = sources.load(&["problems.json"])?;
+    let mut loaded = sources.load(&["problems.json"])?;
+    if sources.are_named() {
+        // This machine's own are told by it already.
+        let said = skerry_distribution::plan(&loaded.config, &skerry_distribution::Facts::default()).problems;
+        let said: Vec<Problem> = said.iter().map(|p| of_distribution(p, &loaded.explain)).collect();
+        loaded.problems.extend(said);
+    }
     let dropped = loaded.problems.iter().filter(|problem| problem.drops).count();
     if sources.json {
         print(&pretty(&json!({ "ok": dropped == 0, "problems": loaded.problems }))?)?;
@@ -190,10 +218,38 @@ fn sources(json: bool) -> anyhow::Result<ExitCode> {
     print(&place::table(&places))
 }
 
-/// Done where the ESP and the data partition are known.
-fn seal() -> anyhow::Result<ExitCode> {
+/// How long a trial may last: `90`, `90s` or `5m`; at least 10 s, at most a day.
+fn limit(text: &str) -> Result<u32, String> {
+    let (number, unit) = match text.strip_suffix('m') {
+        Some(minutes) => (minutes, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    let seconds = number.parse::<u32>().ok().and_then(|n| n.checked_mul(unit));
+    seconds
+        .filter(|seconds| (10..=86_400).contains(seconds))
+        .ok_or_else(|| "from 10s to 1440m".to_owned())
+}
+
+fn apply(file: Option<&Path>, confirm: Option<u32>) -> anyhow::Result<ExitCode> {
+    let file = file.map(|path| {
+        path.to_str()
+            .with_context(|| format!("reading {}: its name is not UTF-8", path.display()))
+    });
+    let file = file.transpose()?;
+    let Some(seconds) = confirm else {
+        return setup(&[&["trial", "now"], file.as_slice()].concat());
+    };
+    let done = setup(&[&["trial", "begin", &seconds.to_string()], file.as_slice()].concat())?;
+    if done == ExitCode::SUCCESS {
+        println!("on trial for {seconds} s: `sudo skerry config confirm` keeps it; else the network will be as it was before");
+    }
+    Ok(done)
+}
+
+/// Done by the program that knows where everything lies.
+fn setup(words: &[&str]) -> anyhow::Result<ExitCode> {
     let status = std::process::Command::new(SETUP)
-        .arg("seal")
+        .args(words)
         .status()
         .with_context(|| format!("starting {SETUP}: is this a Skerry machine?"))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -208,9 +264,13 @@ fn read_something(loaded: &Loaded) -> ExitCode {
 }
 
 impl Sources {
+    fn are_named(&self) -> bool {
+        !self.files.is_empty() || self.cmdline.is_some() || self.user_data.is_some()
+    }
+
     /// What these sources come to; without any, what this machine made of its own, of which the named files are needed.
     fn load(&self, needed: &[&str]) -> anyhow::Result<Loaded> {
-        if self.files.is_empty() && self.cmdline.is_none() && self.user_data.is_none() {
+        if !self.are_named() {
             return of_this_machine(needed);
         }
         let mut sources = Vec::new();
@@ -237,6 +297,31 @@ impl Sources {
         loaded.fill_in(None);
         loaded.problems.splice(0..0, missing);
         Ok(loaded)
+    }
+}
+
+/// What an adapter says about a key, with the place where the owner wrote it.
+fn of_distribution(p: &skerry_distribution::Problem, entries: &[Entry]) -> Problem {
+    use skerry_distribution::Severity as Theirs;
+    let place = |e: &&Entry| e.path == p.key || e.path.starts_with(&format!("{}[", p.key)) || e.path.starts_with(&format!("{}.", p.key));
+    Problem {
+        origin: entries.iter().find(place).map_or_else(
+            || Origin {
+                source: "config".to_owned(),
+                ..Origin::default()
+            },
+            |e| e.origin.clone(),
+        ),
+        severity: if p.severity == Theirs::Note {
+            Severity::Note
+        } else {
+            Severity::Warning
+        },
+        path: p.key.clone(),
+        what: p.what.clone(),
+        done_instead: p.hint.clone(),
+        write_instead: String::new(),
+        drops: p.severity == Theirs::Ignored,
     }
 }
 
@@ -324,5 +409,26 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("writing to standard output"),
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_a_trial_lasts() {
+        for (text, expected) in [
+            ("120s", Some(120)),
+            ("90", Some(90)),
+            ("5m", Some(300)),
+            ("9s", None),
+            ("", None),
+            ("2h", None),
+            ("1441m", None),
+            ("99999999999m", None),
+        ] {
+            assert_eq!(limit(text).ok(), expected, "{text}");
+        }
     }
 }

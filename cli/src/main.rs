@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "printing is this program's job")]
 
 mod bootloader;
+mod bundle;
 mod config;
 mod datastore;
 mod flash;
@@ -94,6 +95,10 @@ enum Command {
     /// Check, explain or print a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Gather the images that manifests ask for, for machines without a network
+    ///
+    /// Ends with 1 where one is missing, and names it.
+    Bundle(bundle::Args),
     /// Install Skerry onto a disk, or into a file
     Install(install::Args),
     /// Write an image onto a card, a stick or a disk; works on any computer
@@ -166,6 +171,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Datastore(command) => datastore::run(command),
         Command::Etcd(command) => datastore::run(command.into()),
         Command::Config(command) => config::run(command),
+        Command::Bundle(args) => bundle::run(&args),
         Command::Install(args) => install::run(&args),
         Command::Flash(args) => flash::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use skerry_config::ports::Opening;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -9,6 +10,10 @@ use std::process::ExitCode;
 const STATE: &str = "/run/skerry/network-state.json";
 const RESOLV: &str = "/run/skerry/resolv.conf";
 const METADATA: &str = "/run/skerry/metadata.json";
+/// The firewall, and what is on trial.
+const MORE: &str = "/run/skerry/netd.json";
+/// How pods of other nodes are reached, as the agent reports it.
+const PODS: &str = "/run/skerry/kube/pods.json";
 const LARGEST: usize = 1 << 20;
 
 /// One interface of the configuration, as netd reports it.
@@ -46,6 +51,33 @@ struct Metadata {
     why: Vec<String>,
 }
 
+/// What netd reports besides interfaces.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct More {
+    firewall: Option<Firewall>,
+    trial_until_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Firewall {
+    on: bool,
+    done: bool,
+    outside: Vec<String>,
+    open: Vec<Opening>,
+    problem: Option<String>,
+}
+
+/// The pods' network, as the agent reports it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Pods {
+    backend: String,
+    mtu: Option<u32>,
+    problems: Vec<String>,
+}
+
 #[derive(Debug, Default, Serialize)]
 struct Network {
     interfaces: Vec<Interface>,
@@ -54,15 +86,36 @@ struct Network {
     name_servers: Vec<String>,
     search: Vec<String>,
     metadata: Option<Metadata>,
+    firewall: Option<Firewall>,
+    /// How long the configuration on trial still counts, in seconds.
+    trial_seconds: Option<u64>,
+    pods: Option<Pods>,
+}
+
+/// What is read.
+#[derive(Debug, Default)]
+struct Texts {
+    state: String,
+    resolv: String,
+    metadata: String,
+    more: String,
+    pods: String,
 }
 
 /// Prints it. Exit status 0 even when something is waited for: the question was answered.
 pub fn run(as_json: bool) -> anyhow::Result<ExitCode> {
-    let text = skerry_sys::file::read_text(STATE, LARGEST)
+    let state = skerry_sys::file::read_text(STATE, LARGEST)
         .context("reading what netd reports (this command is for a running Skerry machine; if it is one, see skerry logs netd)")?;
-    let resolv = skerry_sys::file::read_text(RESOLV, LARGEST).unwrap_or_default();
-    let metadata = skerry_sys::file::read_text(METADATA, LARGEST).unwrap_or_default();
-    let network = network(&text, &resolv, &metadata)?;
+    let text = |path: &str| skerry_sys::file::read_text(path, LARGEST).unwrap_or_default();
+    let texts = Texts {
+        state,
+        resolv: text(RESOLV),
+        metadata: text(METADATA),
+        more: text(MORE),
+        pods: text(PODS),
+    };
+    let clock = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let network = network(&texts, clock.tv_sec.try_into().unwrap_or(0))?;
     if as_json {
         println!("{:#}", serde_json::to_value(&network)?);
     } else {
@@ -71,17 +124,22 @@ pub fn run(as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn network(state: &str, resolv: &str, metadata: &str) -> anyhow::Result<Network> {
-    let interfaces: Vec<Interface> = serde_json::from_str(state).with_context(|| format!("reading {STATE}"))?;
+/// `now`: seconds of the kernel's clock that only goes forward.
+fn network(texts: &Texts, now: u64) -> anyhow::Result<Network> {
+    let interfaces: Vec<Interface> = serde_json::from_str(&texts.state).with_context(|| format!("reading {STATE}"))?;
     let words = |key: &str| -> Vec<String> {
-        let lines = resolv.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        let lines = texts.resolv.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
     };
+    let more: More = serde_json::from_str(&texts.more).unwrap_or_default();
     Ok(Network {
         waits: interfaces.iter().filter(|i| !i.optional).find_map(|i| i.waits.clone()),
         name_servers: words("nameserver"),
         search: words("search"),
-        metadata: serde_json::from_str(metadata).ok(),
+        metadata: serde_json::from_str(&texts.metadata).ok(),
+        firewall: more.firewall,
+        trial_seconds: more.trial_until_ms.and_then(|until| (until / 1000).checked_sub(now)),
+        pods: serde_json::from_str(&texts.pods).ok(),
         interfaces,
     })
 }
@@ -113,6 +171,22 @@ fn page(network: &Network) -> String {
         }
         out.push('\n');
     }
+    if let Some(firewall) = &network.firewall {
+        out.push_str(&wall(firewall));
+    }
+    if let Some(pods) = &network.pods {
+        let mtu = pods.mtu.map(|mtu| format!(", mtu {mtu}")).unwrap_or_default();
+        let _ = writeln!(out, "pods of other nodes: {}{mtu}", pods.backend);
+        for problem in &pods.problems {
+            let _ = writeln!(out, "  {problem}");
+        }
+    }
+    if let Some(seconds) = network.trial_seconds {
+        let _ = writeln!(
+            out,
+            "a configuration is on trial for {seconds} s more: `sudo skerry config confirm` keeps it, `sudo skerry config revert` undoes it"
+        );
+    }
     if let Some(metadata) = &network.metadata {
         let _ = match &metadata.source {
             Some(source) if metadata.is_copy => {
@@ -129,6 +203,25 @@ fn page(network: &Network) -> String {
         Some(why) => writeln!(out, "{why}"),
         None => writeln!(out, "nothing is waited for"),
     };
+    out
+}
+
+/// The firewall, a line a port.
+fn wall(firewall: &Firewall) -> String {
+    let mut out = String::new();
+    let _ = match (firewall.on, firewall.done, &firewall.problem) {
+        (false, ..) => return "the firewall is off: skerry.firewall is false\n".to_owned(),
+        (true, true, _) => writeln!(
+            out,
+            "the firewall closes the system's own ports on {}, but for",
+            firewall.outside.join(", ")
+        ),
+        (true, false, Some(problem)) => writeln!(out, "the firewall is NOT in effect: {problem}; once it is, these are open"),
+        (true, false, None) => writeln!(out, "the firewall is being put up; then these are open"),
+    };
+    for opening in &firewall.open {
+        let _ = writeln!(out, "  {:<16} {}", opening.ports.to_string(), opening.why);
+    }
     out
 }
 
@@ -152,6 +245,7 @@ fn origin(word: &str, link: &Interface) -> String {
         ("static", _) => "the configuration".to_owned(),
         ("dhcp4", Some(server)) => format!("DHCP, of {server}"),
         ("dhcp4", None) => "DHCP".to_owned(),
+        ("dhcp6", _) => "DHCPv6".to_owned(),
         ("ra", _) => "a router's announcement".to_owned(),
         _ => "somebody else".to_owned(),
     }
@@ -162,20 +256,71 @@ mod tests {
     use super::*;
 
     const STATE: &str = r#"[{"name":"eth0","kind":"device","mac":"52:54:00:12:34:56","up":true,"addresses":[],"gateway":null,"dns":[],"ntp":[],"mtu":1500,"master":"bond0","dhcp_server":null,"waits":null,"optional":false},
-        {"name":"bond0","kind":"bond","mac":"52:54:00:12:34:56","up":true,"addresses":[{"address":"10.0.2.15/24","origin":"dhcp4"},{"address":"10.9.0.5/24","origin":"static"},{"address":"fec0::5/64","origin":"ra"}],"gateway":"10.0.2.2","dns":["10.0.2.3"],"ntp":[],"mtu":1500,"master":null,"dhcp_server":"10.0.2.2","waits":null,"optional":false},
+        {"name":"bond0","kind":"bond","mac":"52:54:00:12:34:56","up":true,"addresses":[{"address":"10.0.2.15/24","origin":"dhcp4"},{"address":"10.9.0.5/24","origin":"static"},{"address":"fec0::5/64","origin":"ra"},{"address":"fec0::77/128","origin":"dhcp6"}],"gateway":"10.0.2.2","dns":["10.0.2.3"],"ntp":[],"mtu":1500,"master":null,"dhcp_server":"10.0.2.2","waits":null,"optional":false},
         {"name":"lan","kind":"missing","mac":"","up":false,"addresses":[],"gateway":null,"dns":[],"ntp":[],"mtu":0,"master":null,"dhcp_server":null,"waits":"waiting for interface lan of the config to appear","optional":false}]"#;
+
+    fn of(state: &str, resolv: &str, metadata: &str) -> Texts {
+        Texts {
+            state: state.into(),
+            resolv: resolv.into(),
+            metadata: metadata.into(),
+            ..Texts::default()
+        }
+    }
+
+    #[test]
+    fn ports_pods_and_trials() {
+        let more = r#"{"firewall":{"on":true,"done":true,"outside":["eth0","lan"],"open":[{"ports":"tcp/22","why":"SSH"},
+            {"ports":"udp/8472","why":"pods of other nodes","with":"skerry-vxlan"}],"problem":null},"trial_until_ms":90500}"#;
+        let texts = Texts {
+            more: more.into(),
+            pods: r#"{"backend":"vxlan","mtu":1450,"routes":[],"problems":[]}"#.into(),
+            ..of("[]", "", "")
+        };
+        let shown = network(&texts, 60).unwrap();
+        assert_eq!(
+            (shown.trial_seconds, shown.pods.as_ref().and_then(|p| p.mtu)),
+            (Some(30), Some(1450))
+        );
+        let expected = "\
+no interface is set up: there is none, or the configuration names none
+the firewall closes the system's own ports on eth0, lan, but for
+  tcp/22           SSH
+  udp/8472         pods of other nodes
+pods of other nodes: vxlan, mtu 1450
+a configuration is on trial for 30 s more: `sudo skerry config confirm` keeps it, `sudo skerry config revert` undoes it
+nothing is waited for
+";
+        assert_eq!(page(&shown), expected);
+        assert_eq!(network(&texts, 91).unwrap().trial_seconds, None, "its time is over");
+        for (more, said) in [
+            (r#"{"firewall":{"on":false,"done":true}}"#, "the firewall is off"),
+            (
+                r#"{"firewall":{"on":true,"done":false,"problem":"no nft"}}"#,
+                "NOT in effect: no nft",
+            ),
+            (r#"{"firewall":{"on":true,"done":false}}"#, "is being put up"),
+        ] {
+            let texts = Texts {
+                more: more.into(),
+                ..of("[]", "", "")
+            };
+            assert!(page(&network(&texts, 0).unwrap()).contains(said), "{said}");
+        }
+    }
 
     #[test]
     fn the_page_says_where_everything_came_from() {
         let resolv = "# Written by netd\nnameserver 10.0.2.3\nsearch lan.example a.example\n";
         let metadata = r#"{"source":"aws","is_copy":true,"why":["aws: no answer in time"]}"#;
-        let page = page(&network(STATE, resolv, metadata).unwrap());
+        let page = page(&network(&of(STATE, resolv, metadata), 0).unwrap());
         let expected = "\
 eth0: carrier, 52:54:00:12:34:56, mtu 1500, member of bond0
 bond0: bond, carrier, 52:54:00:12:34:56, mtu 1500
   address    10.0.2.15/24 (DHCP, of 10.0.2.2)
   address    10.9.0.5/24 (the configuration)
   address    fec0::5/64 (a router's announcement)
+  address    fec0::77/128 (DHCPv6)
   gateway    10.0.2.2
   names      10.0.2.3
 lan: not there
@@ -191,8 +336,11 @@ waiting for interface lan of the config to appear
     #[test]
     fn an_older_netds_report_and_an_empty_one() {
         let old = r#"[{"name":"eth0","mac":"","up":false,"addresses":[],"gateway":null,"dns":[],"ntp":[]}]"#;
-        assert_eq!(page(&network(old, "", "").unwrap()), "eth0: no carrier\nnothing is waited for\n");
-        assert!(page(&network("[]", "", "").unwrap()).starts_with("no interface is set up"));
-        assert!(network("nonsense", "", "").is_err());
+        assert_eq!(
+            page(&network(&of(old, "", ""), 0).unwrap()),
+            "eth0: no carrier\nnothing is waited for\n"
+        );
+        assert!(page(&network(&of("[]", "", ""), 0).unwrap()).starts_with("no interface is set up"));
+        assert!(network(&of("nonsense", "", ""), 0).is_err());
     }
 }

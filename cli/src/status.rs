@@ -131,12 +131,19 @@ fn page(machine: &Machine, units: &[UnitStatus], f: &Facts) -> String {
             }
         );
     }
-    let problems = f.problems.as_array().map_or(0, Vec::len);
+    let all: Vec<&Value> = f.problems.as_array().into_iter().flatten().collect();
+    let (notes, problems): (Vec<&Value>, Vec<&Value>) = all.into_iter().partition(|p| text(p, "severity") == "note");
+    let problems = problems.len();
     if problems > 0 {
         let _ = writeln!(
             out,
             "  problems   {problems} in the configuration; `skerry config check` lists them"
         );
+    }
+    // What does not come with the system, and nobody said is not wanted.
+    for note in notes.iter().filter(|n| text(n, "path") == "skerry.distribution") {
+        let _ = writeln!(out, "  without    {}", text(note, "what"));
+        let _ = writeln!(out, "             {}", text(note, "done_instead"));
     }
     for note in &machine.notes {
         let _ = writeln!(out, "  note       {note}");
@@ -254,7 +261,7 @@ mod tests {
             release: json!({"version": "0.1.0"}),
             storage: json!({"mode": "live"}),
             network: json!([{"name": "eth0", "addresses": [{"address": "10.0.2.15/24", "origin": "dhcp4"}]}]),
-            problems: json!([{}]),
+            problems: json!([{}, {"severity": "note", "path": "skerry.distribution", "what": "no x comes", "done_instead": "install one"}]),
             slots: json!({"slot": "a", "state": "good", "rolled_back": {
                 "from": {"slot": "b", "version": "2", "root_hash": ""}, "to": {"slot": "a", "version": "1", "root_hash": ""},
                 "failed": {"check": "sshd", "why": "it is not up"}, "lines": ["no key"], "starts": 1,
@@ -269,6 +276,7 @@ mod tests {
                config     the last-good plan runs, not the present configuration\n  \
                eth0       10.0.2.15/24 (dhcp4)\n  \
                problems   1 in the configuration; `skerry config check` lists them\n  \
+               without    no x comes\n             install one\n  \
                note       config.yaml has no key\n\n\
              SERVICE     STATE        PID       FOR  WHAT\n\
              kubelet     waiting        -     1m00s  The kubelet; waits for containerd\n\

@@ -26,7 +26,23 @@ fn out(output: &Output) -> String {
 #[test]
 fn check_ends_with_1_when_something_is_left_out() {
     let good = skerry(&["check", EXAMPLE], "");
-    assert_eq!((good.status.code(), out(&good).as_str()), (Some(0), "no problems\n"));
+    assert_eq!(good.status.code(), Some(0));
+    assert!(out(&good).ends_with("no problems\n"), "{}", out(&good));
+    for without in ["no ingress controller", "NetworkPolicy"] {
+        assert!(
+            out(&good).lines().any(|l| l.contains("note: ") && l.contains(without)),
+            "{}",
+            out(&good)
+        );
+    }
+    let known = skerry(
+        &["check", "-"],
+        "skerry: {k3s_args: [server, --disable=traefik, --disable-network-policy]}\n",
+    );
+    assert_eq!((known.status.code(), out(&known).as_str()), (Some(0), "no problems\n"));
+    let flag = skerry(&["check", "-"], "skerry: {k3s_args: [server, --docker]}\n");
+    assert!(out(&flag).contains("--docker has no effect"), "{}", out(&flag));
+    assert_eq!(flag.status.code(), Some(1));
     let unknown = skerry(&["check", "-"], "hostnam: x\n");
     assert_eq!(unknown.status.code(), Some(1));
     assert!(

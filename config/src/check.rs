@@ -127,6 +127,13 @@ pub(crate) fn data_source(text: &str) -> Verdict {
     )
 }
 
+pub(crate) fn ports(text: &str) -> Verdict {
+    match text.parse::<crate::ports::Ports>() {
+        Ok(_) => Good,
+        Err(why) => bad(&why, "open_ports: [tcp/8080]"),
+    }
+}
+
 pub(crate) fn module(text: &str) -> Verdict {
     let name = text.split_whitespace().next().unwrap_or_default();
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -377,12 +384,50 @@ pub(crate) fn environment(name: &str, value: &str) -> Verdict {
 
 pub(crate) fn distribution(text: &str) -> Verdict {
     match text {
-        "kubernetes" | "none" | "fake" => Good,
-        "k3s" | "k0s" | "edgecore" | "kubelet" => bad(
-            "not in this version; the embedded Kubernetes runs instead",
+        "kubernetes" | "k3s" | "k0s" | "kubelet" | "edgecore" | "none" | "fake" => Good,
+        "kubeedge" => bad("not a known distribution, did you mean `edgecore`?", "distribution: edgecore"),
+        "microk8s" | "k8s-snap" => bad("it needs snapd and systemd, which are not here", "distribution: kubernetes"),
+        _ => bad(
+            "not a known distribution; the embedded Kubernetes runs instead",
             "distribution: kubernetes",
         ),
-        _ => bad("not a known distribution", "distribution: kubernetes"),
+    }
+}
+
+/// The path of a program that the owner brings.
+pub(crate) fn program(text: &str) -> Verdict {
+    let climbs = text.split('/').any(|part| part == "..");
+    if text.starts_with('/') && !text.ends_with('/') && !climbs && !text.contains(['\0', '\n']) && text.len() <= 1000 {
+        Good
+    } else {
+        bad("not the whole path of a program", "path: /usr/local/bin/k3s")
+    }
+}
+
+/// A release's name: it becomes a folder's.
+pub(crate) fn version(text: &str) -> Verdict {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
+    if text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(allowed) {
+        Good
+    } else {
+        bad("not the name of a release", "version: v1.33.4+k3s1")
+    }
+}
+
+/// Where a program is fetched from.
+pub(crate) fn program_url(text: &str) -> Verdict {
+    let host = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    match host {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !text.contains(char::is_whitespace) => Good,
+        _ => bad("not an address of http or https", "url: https://SERVER/k3s"),
+    }
+}
+
+pub(crate) fn sha256(text: &str) -> Verdict {
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Good
+    } else {
+        bad("a SHA-256 has 64 hexadecimal digits", "sha256: what sha256sum says of the file")
     }
 }
 
@@ -442,9 +487,42 @@ pub(crate) fn user(_: &str, item: &mut Item) -> Verdict {
 
 pub(crate) fn wifi(_: &str, item: &mut Item) -> Verdict {
     if item.text("name").is_empty() {
-        bad("no `name:`", "name: the network's name")
-    } else {
+        return bad("no `name:`", "name: the network's name");
+    }
+    wifi_network(item.text("name"), item.text("passphrase"))
+}
+
+/// A Wi-Fi network in netplan's form; its name is the key.
+pub(crate) fn access_point(name: &str, item: &mut Item) -> Verdict {
+    wifi_network(name, item.text("password"))
+}
+
+/// Whether a text can be a Wi-Fi network's passphrase (8 to 63 printable ASCII characters), or its key (64 hexadecimal digits).
+pub fn is_wifi_secret(text: &str) -> bool {
+    let is_key = text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit());
+    let is_passphrase = (8..=63).contains(&text.len()) && text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+    is_key || is_passphrase
+}
+
+fn wifi_network(name: &str, passphrase: &str) -> Verdict {
+    if name.is_empty() || name.len() > 32 || name.contains('\0') {
+        return bad("the name of a Wi-Fi network has 1 to 32 bytes", "");
+    }
+    if passphrase.is_empty() || is_wifi_secret(passphrase) {
+        return Good;
+    }
+    // Kept, for a secret that is left out would not be taken for one; nobody joins by it.
+    doubtful(
+        "it is not joined: a Wi-Fi passphrase has 8 to 63 letters, digits, signs or blanks (or is a key of 64 hexadecimal digits)",
+        "",
+    )
+}
+
+pub(crate) fn country(text: &str) -> Verdict {
+    if text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase()) {
         Good
+    } else {
+        bad("not a country by its two capital letters (ISO 3166)", "regulatory-domain: DE")
     }
 }
 

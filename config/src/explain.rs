@@ -70,7 +70,6 @@ impl Entry {
 struct Fate {
     phases: &'static [Phase],
     effect: &'static str,
-    not_yet: Option<&'static str>,
     secret: bool,
 }
 
@@ -84,7 +83,6 @@ impl Fate {
         Self {
             phases,
             effect,
-            not_yet: key.not_yet.or(self.not_yet),
             secret: key.secret,
         }
     }
@@ -96,7 +94,6 @@ pub(crate) fn entries(merged: &Item, report: &Report) -> Vec<Entry> {
     let fate = Fate {
         phases: &[],
         effect: "",
-        not_yet: None,
         secret: false,
     };
     section(merged, schema::TOP, "", fate, report, &mut entries);
@@ -107,6 +104,10 @@ fn section(item: &Item, keys: &'static [Key], path: &str, fate: Fate, report: &R
     let Tree::Section(values) = &item.value else { return };
     for key in keys {
         if let Some(value) = values.get(key.name) {
+            // A name alone clears the rest: worth a line only where there was something.
+            if std::ptr::eq(keys, schema::DISTRIBUTION) && value.value == Tree::Empty && value.lost.is_empty() {
+                continue;
+            }
             let path = if path.is_empty() {
                 key.name.to_owned()
             } else {
@@ -160,10 +161,9 @@ fn walk(item: &Item, shape: Shape, path: &str, fate: Fate, report: &Report, entr
 fn entry(item: &Item, path: &str, fate: Fate, report: &Report, mut overrides: Vec<Origin>) -> Entry {
     overrides.extend(item.lost.iter().map(|&spot| report.origin(spot)));
     overrides.dedup();
-    let effect = match (&item.value, fate.not_yet) {
-        (Tree::Empty, _) => "cleared: says that there is none".to_owned(),
-        (_, Some(why)) => format!("not in this version: {why}"),
-        _ => fate.effect.to_owned(),
+    let effect = match &item.value {
+        Tree::Empty => "cleared: says that there is none",
+        _ => fate.effect,
     };
     Entry {
         path: path.to_owned(),
@@ -171,7 +171,7 @@ fn entry(item: &Item, path: &str, fate: Fate, report: &Report, mut overrides: Ve
         secret: fate.secret,
         origin: report.origin(item.spot),
         overrides,
-        phases: if fate.not_yet.is_some() { Vec::new() } else { fate.phases.to_vec() },
-        effect,
+        phases: fate.phases.to_vec(),
+        effect: effect.to_owned(),
     }
 }

@@ -25,6 +25,7 @@ mod normal;
 pub mod parameters;
 pub mod place;
 mod plain;
+pub mod ports;
 mod problem;
 mod read;
 pub mod reference;
@@ -45,6 +46,7 @@ mod variables;
 mod write;
 mod write_file;
 
+pub use check::is_wifi_secret;
 pub use explain::{Entry, Phase};
 pub use load::{Loaded, load};
 pub use plain::plain;

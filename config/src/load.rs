@@ -81,6 +81,21 @@ fn settle_network(config: &mut Config, merged: &Item, report: &mut Report) {
     if network.ethernets.len() + made > 0 {
         return;
     }
+    if !network.wifis.is_empty() {
+        // A radio beside which nothing is said of cables: one that is plugged in is used, and none is waited for.
+        let every = Match {
+            name: Some("e*".to_owned()),
+            ..Match::default()
+        };
+        let wired = Interface {
+            matches: Some(every),
+            dhcp4: true,
+            optional: true,
+            ..Interface::default()
+        };
+        network.ethernets.insert("wired".to_owned(), wired);
+        return;
+    }
     let spot = merged.get("network").map_or(merged.spot, |item| item.spot);
     report.enter(spot.source);
     let done = "every wired interface asks for an address by DHCP";
@@ -94,22 +109,7 @@ fn settle_network(config: &mut Config, merged: &Item, report: &mut Report) {
         done,
         "ethernets:",
     );
-    if network.wifis.is_empty() {
-        config.network = None;
-        return;
-    }
-    let every = Match {
-        name: Some("e*".to_owned()),
-        ..Match::default()
-    };
-    network.ethernets.insert(
-        "wired".to_owned(),
-        Interface {
-            matches: Some(every),
-            dhcp4: true,
-            ..Interface::default()
-        },
-    );
+    config.network = None;
 }
 
 /// The typed configuration. The shapes were checked key by key, so the conversion holds; if one ever should not, only its key is lost.

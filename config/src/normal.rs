@@ -102,13 +102,6 @@ impl Reader<'_> {
         if item.value == Tree::Empty || matches!(&item.value, Tree::Section(keys) if keys.is_empty()) {
             return;
         }
-        if let Some(why) = key.not_yet {
-            let switched_off = matches!(item.value, Tree::Bool(false));
-            if !switched_off {
-                self.report
-                    .warn(mark, path, format!("not in this version: {why}"), "read and kept", "");
-            }
-        }
         if key.secret && self.is_cmdline() {
             let what = "a secret on the kernel's command line, which every pod can read";
             self.report

@@ -62,9 +62,7 @@ fn below(keys: &'static [Key], path: &str, node: &Json, root: &Json, lines: &mut
             holds: holds(key.shape),
             means: meaning(property),
             phases: key.phases.iter().map(|phase| phase.name()).collect(),
-            effect: key
-                .not_yet
-                .map_or(key.effect.to_owned(), |why| format!("not in this version: {why}")),
+            effect: key.effect.to_owned(),
             spellings: key.all_spellings().skip(1).collect(),
             secret: key.secret,
             path: here.clone(),

@@ -18,8 +18,8 @@ pub(crate) struct Key {
     pub secret: bool,
     pub phases: &'static [Phase],
     pub effect: &'static str,
-    /// Why it does nothing in this version, if so.
-    pub not_yet: Option<&'static str>,
+    /// The key of a section that a text in the section's place stands for. Such a text says that the other keys are not set.
+    pub short: Option<&'static str>,
     pub check: Check,
 }
 
@@ -68,7 +68,7 @@ const fn key(name: &'static str, camel: &'static str, spellings: &'static [&'sta
         secret: false,
         phases: &[],
         effect: "",
-        not_yet: None,
+        short: None,
         check: Check::None,
     }
 }
@@ -85,8 +85,8 @@ impl Key {
         self
     }
 
-    const fn not_yet(mut self, why: &'static str) -> Self {
-        self.not_yet = Some(why);
+    const fn short(mut self, name: &'static str) -> Self {
+        self.short = Some(name);
         self
     }
 
@@ -178,8 +178,10 @@ pub(crate) const SKERRY: &[Key] = &[
     .on(&[Network], "used when neither DHCP nor network: names any")
     .checked(Check::Text(check::ip)),
     key("wifi", "wifi", &[], Sections(WIFI))
-        .on(&[], "kept; Wi-Fi is not set up")
-        .not_yet("Wi-Fi is not set up")
+        .on(
+            &[Network],
+            "joined, the first one of those in range, by any radio that network.wifis does not name",
+        )
         .checked(Check::Element(check::wifi)),
     key("password", "password", &[], Text)
         .secret()
@@ -208,10 +210,23 @@ pub(crate) const SKERRY: &[Key] = &[
         )
         .checked(Check::Pair(check::environment)),
     key("install", "install", &[], Section(INSTALL)).on(&[], "for the installer: what a machine does that is started to install"),
-    key("distribution", "distribution", &[], Text)
-        .on(&[Kubernetes], "which Kubernetes runs")
-        .checked(Check::Text(check::distribution)),
+    key("distribution", "distribution", &[], Section(DISTRIBUTION))
+        .on(&[Kubernetes], "which Kubernetes runs, and where its program comes from")
+        .short("name"),
     key("trust_media", "trustMedia", &[], Bool).on(&[Boot], "whether a removable medium may bring configuration"),
+    key("firewall", "firewall", &[], Bool).on(&[Network], "whether netd closes the system's own ports to the outside"),
+    key("open_ports", "openPorts", &["open_port"], Texts)
+        .on(&[Network], "left open by the firewall")
+        .checked(Check::Text(check::ports)),
+];
+
+/// The section `skerry.distribution:`.
+pub(crate) const DISTRIBUTION: &[Key] = &[
+    key("name", "name", &[], Text).checked(Check::Text(check::distribution)),
+    key("path", "path", &[], Text).checked(Check::Text(check::program)),
+    key("version", "version", &[], Text).checked(Check::Text(check::version)),
+    key("url", "url", &[], Text).checked(Check::Text(check::program_url)),
+    key("sha256", "sha256", &[], Text).checked(Check::Text(check::sha256)),
 ];
 
 const WRITE_FILE: &[Key] = &[
@@ -300,7 +315,9 @@ mod tests {
 
     #[test]
     fn every_spelling_that_k3os_took_is_taken() {
-        let k3os = SKERRY.iter().filter(|key| !["distribution", "trust_media"].contains(&key.name));
+        let k3os = SKERRY
+            .iter()
+            .filter(|key| !["distribution", "trust_media", "firewall", "open_ports"].contains(&key.name));
         let top = TOP
             .iter()
             .filter(|key| !["skerry", "network", "users", "ca_certs"].contains(&key.name));
@@ -313,7 +330,17 @@ mod tests {
 
     #[test]
     fn spellings_are_unambiguous() {
-        for keys in [TOP, SKERRY, WRITE_FILE, WIFI, INSTALL, USER, network::NETWORK, network::INTERFACE] {
+        for keys in [
+            TOP,
+            SKERRY,
+            DISTRIBUTION,
+            WRITE_FILE,
+            WIFI,
+            INSTALL,
+            USER,
+            network::NETWORK,
+            network::INTERFACE,
+        ] {
             for key in keys {
                 for spelling in key.all_spellings() {
                     assert_eq!(keys.iter().filter(|key| key.is_spelled(spelling)).count(), 1, "{spelling}");

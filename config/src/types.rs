@@ -46,6 +46,13 @@ pub struct Config {
     pub ca_certs: Vec<String>,
 }
 
+impl Config {
+    /// Whether a Wi-Fi network is configured: `iwd` then runs, and a D-Bus for it.
+    pub fn has_wifi(&self) -> bool {
+        !self.skerry.wifi.is_empty() || self.network.as_ref().is_some_and(|network| !network.wifis.is_empty())
+    }
+}
+
 /// One file to write.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -78,7 +85,7 @@ pub struct Skerry {
     pub ntp_servers: Vec<String>,
     /// Name servers, used when neither DHCP nor `network:` names any.
     pub dns_nameservers: Vec<String>,
-    /// Wi-Fi networks (k3OS's form).
+    /// Wi-Fi networks (k3OS's form); the first one in range is joined.
     pub wifi: Vec<Wifi>,
     /// Password of `skerry` at consoles: plain, or a crypt(3) hash that begins with `$`.
     pub password: Option<Secret<String>>,
@@ -96,10 +103,54 @@ pub struct Skerry {
     pub environment: BTreeMap<String, String>,
     /// For the installer.
     pub install: Install,
-    /// Which Kubernetes.
-    pub distribution: Distribution,
+    /// Which Kubernetes: its name alone (`distribution: k3s`), or a section that also says where its program comes from.
+    #[schemars(with = "Written")]
+    pub distribution: Choice,
     /// Whether a removable medium may bring configuration after the first boot.
     pub trust_media: bool,
+    /// Whether the system's own services are closed to the outside but for what others need of them; absent = yes. Pods, and what they
+    /// listen on, are not concerned.
+    pub firewall: Option<bool>,
+    /// Further ports that are open, `tcp/8080` or `udp/5000-5010`: for what `boot_cmd`, `run_cmd` or a login starts.
+    pub open_ports: Vec<String>,
+}
+
+/// Which Kubernetes, and where its program comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Choice {
+    /// `kubernetes` (the embedded one), `k3s`, `k0s`, `kubelet` (a node of a cluster made by kubeadm), `edgecore` (KubeEdge) or `none`.
+    pub name: Distribution,
+    /// Its program, where it lies on this machine already; without `path`, `version` and `url` it is looked for as `/usr/local/bin/NAME`.
+    pub path: Option<String>,
+    /// The release whose program is fetched, such as `v1.33.4+k3s1`, and kept below `/var/lib/skerry/distributions`.
+    pub version: Option<String>,
+    /// Where the program is fetched from, if not from where the project publishes it.
+    pub url: Option<String>,
+    /// The program's SHA-256: a program that has another one is not run.
+    pub sha256: Option<String>,
+}
+
+impl From<Distribution> for Choice {
+    fn from(name: Distribution) -> Self {
+        Self { name, ..Self::default() }
+    }
+}
+
+impl PartialEq<Distribution> for Choice {
+    fn eq(&self, name: &Distribution) -> bool {
+        self.name == *name
+    }
+}
+
+/// The two ways of writing a [`Choice`], for the schema.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+#[allow(dead_code, reason = "only its schema is used")]
+enum Written {
+    Name(Distribution),
+    Choice(Choice),
 }
 
 /// Which Kubernetes runs on this machine.
@@ -109,10 +160,38 @@ pub enum Distribution {
     /// The embedded upstream Kubernetes.
     #[default]
     Kubernetes,
+    /// k3s, by its own program.
+    K3s,
+    /// k0s, by its own program.
+    K0s,
+    /// The embedded kubelet, as a node of a cluster that kubeadm made.
+    Kubelet,
+    /// `KubeEdge`'s node, by its own program.
+    Edgecore,
     /// None: a machine to log in to.
     None,
     /// A stand-in for tests of supervision.
     Fake,
+}
+
+impl Distribution {
+    /// Its name, as the configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::K3s => "k3s",
+            Self::K0s => "k0s",
+            Self::Kubelet => "kubelet",
+            Self::Edgecore => "edgecore",
+            Self::None => "none",
+            Self::Fake => "fake",
+        }
+    }
+
+    /// Whether pods run on this machine.
+    pub fn is_node(self) -> bool {
+        !matches!(self, Self::None | Self::Fake)
+    }
 }
 
 /// One Wi-Fi network.
@@ -180,7 +259,7 @@ pub struct Network {
     pub vlans: BTreeMap<String, Interface>,
     /// Routing tables of their own (VRF), by interface name.
     pub vrfs: BTreeMap<String, Interface>,
-    /// Wi-Fi interfaces. Validated; not in effect in this version.
+    /// Wi-Fi interfaces, by an id of the owner's choice (the interface's name where there is no `match`).
     pub wifis: BTreeMap<String, Interface>,
 }
 
@@ -197,8 +276,8 @@ pub struct Interface {
     /// What of DHCP's answer counts.
     #[serde(rename = "dhcp4-overrides")]
     pub dhcp4_overrides: Overrides,
-    /// An address by DHCPv6. Validated; not in effect in this version.
-    pub dhcp6: bool,
+    /// An address by DHCPv6; absent = if a router says that there is one (its announcement's flags).
+    pub dhcp6: Option<bool>,
     /// Accept router advertisements (SLAAC); absent = the kernel's default, yes.
     #[serde(rename = "accept-ra", alias = "accept_ra")]
     pub accept_ra: Option<bool>,
@@ -234,6 +313,9 @@ pub struct Interface {
     /// Wi-Fi networks, by SSID.
     #[serde(rename = "access-points")]
     pub access_points: BTreeMap<String, AccessPoint>,
+    /// The country whose rules the radios keep, `DE`; it is one for the machine.
+    #[serde(rename = "regulatory-domain")]
+    pub regulatory_domain: Option<String>,
 }
 
 /// How a device is recognised. All that is given must hold; `name` and `driver` may hold `*` and `?`.
@@ -320,8 +402,10 @@ pub struct Overrides {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AccessPoint {
-    /// Its passphrase.
+    /// Its passphrase (WPA2 or WPA3, as the access point can), or its key in 64 hexadecimal digits; absent = open.
     pub password: Option<Secret<String>>,
     /// It does not announce itself.
     pub hidden: bool,
+    /// Of several in range the one with the highest number is joined (ours, not netplan's); absent = 0.
+    pub priority: u32,
 }

@@ -41,10 +41,11 @@ fn login(config: &Config) -> Result<(), String> {
 /// Whether a cluster could come up, or be joined.
 fn cluster(config: &Config) -> Result<(), String> {
     let skerry = &config.skerry;
-    match skerry.distribution {
+    let name = skerry.distribution.name;
+    match name {
         Distribution::None => return Err("no cluster is asked for (distribution: none)".to_owned()),
         Distribution::Fake => return Ok(()),
-        Distribution::Kubernetes => {}
+        _ => {}
     }
     let has = |flag: &str| {
         skerry
@@ -52,14 +53,21 @@ fn cluster(config: &Config) -> Result<(), String> {
             .iter()
             .any(|word| word == flag || word.split_once('=').is_some_and(|(name, _)| name == flag))
     };
-    let agent = match skerry.k3s_args.first() {
-        Some(role) => role == "agent",
-        None => skerry.server_url.is_some(),
+    let agent = match (name, skerry.k3s_args.first().map(String::as_str)) {
+        (Distribution::Kubelet | Distribution::Edgecore, _) => true,
+        (_, Some(role)) => role == "agent" || role == "worker",
+        (_, None) => skerry.server_url.is_some(),
     };
     if !agent {
         return Ok(());
     }
-    let server = skerry.server_url.is_some() || has("--server") || has("-s") || skerry.environment.contains_key("K3S_URL");
+    // k0s's token says where the server is; `kubeadm join` says it as a word of its own.
+    let server = name == Distribution::K0s
+        || (name == Distribution::Kubelet && has("join"))
+        || skerry.server_url.is_some()
+        || has("--server")
+        || has("-s")
+        || skerry.environment.contains_key("K3S_URL");
     let token = skerry.token.is_some()
         || ["--token", "-t", "--token-file"].into_iter().any(has)
         || ["K3S_TOKEN", "K3S_TOKEN_FILE", "K3S_CLUSTER_SECRET"]
@@ -95,6 +103,16 @@ mod tests {
             ("k3os: {server_url: 'https://s:6443', token: t}", true),
             ("k3os: {k3s_args: [agent]}", false),
             ("k3os: {k3s_args: [agent, --server, https://s, --token=t]}", true),
+            ("skerry: {distribution: k3s}", true),
+            ("skerry: {distribution: k3s, server_url: 'https://s:6443'}", false),
+            ("skerry: {distribution: k0s, k3s_args: [worker]}", false),
+            ("skerry: {distribution: k0s, k3s_args: [worker], token: t}", true),
+            ("skerry: {distribution: kubelet}", false),
+            (
+                "skerry: {distribution: kubelet, k3s_args: [kubeadm, join, '10.0.0.1:6443', --token, t]}",
+                true,
+            ),
+            ("skerry: {distribution: edgecore, server_url: 'https://s', token: t}", true),
             ("- not\n- a map", false),
             ("[[[", false),
         ] {

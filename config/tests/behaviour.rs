@@ -156,7 +156,7 @@ fn a_network_with_a_typing_error_does_not_cut_the_machine_off() {
         .config
         .network
         .expect("kept");
-    assert!(wifi.ethernets.values().all(|interface| interface.dhcp4) && !wifi.ethernets.is_empty());
+    assert!(wifi.ethernets.values().all(|interface| interface.dhcp4 && interface.optional) && !wifi.ethernets.is_empty());
     let quiet = one("network: {version: 2, ethernets: {eth0: {dhcp4: false}}}")
         .config
         .network
@@ -166,11 +166,41 @@ fn a_network_with_a_typing_error_does_not_cut_the_machine_off() {
 
 #[test]
 fn what_is_not_in_effect_yet_is_answered() {
-    let loaded = one("k3os: {wifi: {name: home}, data_sources: [aws], server_url: 'https://s:6443', install: {silent: true}}");
-    let problem = find(&loaded, "k3os.wifi");
-    assert!(problem.what.starts_with("not in this version") && !problem.drops, "{problem}");
+    let loaded = one("k3os: {install: {silent: true}}\nnetwork: {version: 2, ethernets: {eth0: {wakeonlan: true, dhcp4: true}}}");
+    let problem = find(&loaded, "network.ethernets.eth0.wakeonlan");
+    assert!(problem.what.contains("not in this version"), "{problem}");
     assert_eq!(loaded.problems.len(), 1, "the rest takes effect: {:?}", loaded.problems);
     assert!(loaded.config.skerry.install.silent);
+}
+
+#[test]
+fn wifi_networks_are_those_that_the_standard_allows() {
+    let loaded = one("k3os: {wifi: [{name: home, passphrase: short}, {name: quay, passphrase: long enough}, {name: open}]}");
+    let names: Vec<&str> = loaded.config.skerry.wifi.iter().map(|wifi| wifi.name.as_str()).collect();
+    assert_eq!(names, ["home", "quay", "open"], "kept, for it is a secret all the same");
+    assert!(find(&loaded, "k3os.wifi[0]").what.contains("8 to 63"), "{:?}", loaded.problems);
+    let text = "network: {version: 2, wifis: {wlan0: {dhcp4: true, regulatory-domain: DE, access-points: {quay: {password: long enough, \
+                priority: 5}, dock: {password: ÜberÜber}, yard: {}}}}}";
+    let loaded = one(text);
+    let wlan = &loaded.config.network.as_ref().expect("kept").wifis["wlan0"];
+    assert_eq!(
+        (wlan.access_points["quay"].priority, wlan.regulatory_domain.as_deref()),
+        (5, Some("DE"))
+    );
+    assert!(
+        find(&loaded, "network.wifis.wlan0.access-points.dock").what.contains("8 to 63"),
+        "{:?}",
+        loaded.problems
+    );
+    assert_eq!(loaded.problems.len(), 1, "{:?}", loaded.problems);
+    let long = "n".repeat(33);
+    let loaded = one(&format!(
+        "network: {{version: 2, wifis: {{wlan0: {{dhcp4: true, access-points: {{{long}: {{}}, yard: {{}}}}}}}}}}"
+    ));
+    let wlan = &loaded.config.network.as_ref().expect("kept").wifis["wlan0"];
+    assert_eq!(wlan.access_points.keys().collect::<Vec<_>>(), ["yard"]);
+    let loaded = one("network: {version: 2, wifis: {wlan0: {dhcp4: true, regulatory-domain: Germany, access-points: {a: {}}}}}");
+    assert!(find(&loaded, "network.wifis.wlan0.regulatory-domain").what.contains("two capital"));
 }
 
 #[test]

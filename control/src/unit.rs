@@ -65,6 +65,16 @@ pub struct Stop {
     pub grace: Duration,
 }
 
+/// How a unit is stopped when the machine goes down, if otherwise than by [`Stop`]: first, while all else still runs and waits for its
+/// end. It is for who must warn others, and wait for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Farewell {
+    /// The signal's number.
+    pub signal: i32,
+    /// After this, SIGKILL.
+    pub grace: Duration,
+}
+
 /// One program for PID 1 to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
@@ -90,6 +100,8 @@ pub struct Unit {
     pub deadline: Option<Duration>,
     /// How it is stopped.
     pub stop: Stop,
+    /// How it is stopped when the machine goes down, before all that has none.
+    pub farewell: Option<Farewell>,
     /// Numeric user, group and supplementary groups; none = root.
     pub user: Option<(u32, u32, Vec<u32>)>,
     /// `oom_score_adj`, −1000 to 1000.
@@ -125,6 +137,7 @@ impl Unit {
                 signal: 15,
                 grace: Duration::from_secs(10),
             },
+            farewell: None,
             user: None,
             oom_score: 0,
             nofile: None,
@@ -195,6 +208,10 @@ impl Unit {
         r.push("stop-scope", if self.stop.scope == Scope::Tree { "tree" } else { "main-only" });
         r.push("stop-signal", self.stop.signal.to_string());
         r.push("stop-grace", millis(self.stop.grace));
+        if let Some(farewell) = self.farewell {
+            r.push("farewell-signal", farewell.signal.to_string());
+            r.push("farewell-grace", millis(farewell.grace));
+        }
         if let Some((uid, gid, groups)) = &self.user {
             r.push("uid", uid.to_string()).push("gid", gid.to_string());
             for g in groups {
@@ -224,6 +241,7 @@ impl Unit {
         let mut u = Self::service("", "", &[]);
         let (mut uid, mut gid, mut groups) = (None, None, vec![]);
         let (mut probe, mut retry, mut every, mut one_shot) = (vec![], false, None, false);
+        let (mut farewell_signal, mut farewell_grace) = (None, None);
         for f in &record.fields {
             let v = f.value.as_str();
             let bad = |reason: &str| Malformed::Field {
@@ -234,6 +252,7 @@ impl Unit {
             let number = || v.parse::<u64>().map_err(|_| bad("not a whole number"));
             let ms = || number().map(Duration::from_millis);
             let id = || v.parse::<u32>().map_err(|_| bad("not a numeric id"));
+            let signal = || v.parse().ok().filter(|s| (1..=64).contains(s)).ok_or_else(|| bad("not a signal"));
             match f.key.as_str() {
                 "unit" => v.clone_into(&mut u.name),
                 "title" => v.clone_into(&mut u.title),
@@ -261,8 +280,10 @@ impl Unit {
                 "probe" => probe.push(v.to_owned()),
                 "deadline" => u.deadline = Some(ms()?),
                 "stop-scope" => u.stop.scope = if v == "main-only" { Scope::MainOnly } else { Scope::Tree },
-                "stop-signal" => u.stop.signal = v.parse().ok().filter(|s| (1..=64).contains(s)).ok_or_else(|| bad("not a signal"))?,
+                "stop-signal" => u.stop.signal = signal()?,
                 "stop-grace" => u.stop.grace = ms()?,
+                "farewell-signal" => farewell_signal = Some(signal()?),
+                "farewell-grace" => farewell_grace = Some(ms()?),
                 "uid" => uid = Some(id()?),
                 "gid" => gid = Some(id()?),
                 "group" => groups.push(id()?),
@@ -293,6 +314,16 @@ impl Unit {
                 });
             }
         }
+        u.farewell = match (farewell_signal, farewell_grace) {
+            (Some(signal), Some(grace)) => Some(Farewell { signal, grace }),
+            (None, None) => None,
+            (signal, _) => {
+                return Err(Malformed::Missing {
+                    record: "a unit",
+                    key: if signal.is_none() { "farewell-signal" } else { "farewell-grace" },
+                });
+            }
+        };
         u.user = match (uid, gid) {
             (Some(uid), Some(gid)) => Some((uid, gid, groups)),
             (Some(_), None) => {
@@ -303,22 +334,26 @@ impl Unit {
             }
             _ => None,
         };
-        let line = record.fields.first().map_or(0, |f| f.line);
-        if !is_name(&u.name) {
+        u.checked(record.fields.first().map_or(0, |f| f.line))
+    }
+
+    /// Whether it can be run at all.
+    fn checked(self, line: usize) -> Result<Self, Malformed> {
+        if !is_name(&self.name) {
             return Err(Malformed::Field {
                 line,
                 key: "unit".to_owned(),
-                reason: format!("{:?} is no unit name", u.name),
+                reason: format!("{:?} is no unit name", self.name),
             });
         }
-        if !u.argv.first().is_some_and(|a| a.starts_with('/')) {
+        if !self.argv.first().is_some_and(|a| a.starts_with('/')) {
             return Err(Malformed::Field {
                 line,
                 key: "argv".to_owned(),
                 reason: "the program must be an absolute path".to_owned(),
             });
         }
-        Ok(u)
+        Ok(self)
     }
 }
 
@@ -393,6 +428,10 @@ mod tests {
             env_file: Some("/etc/environment".into()),
             after: vec!["netd".into()],
             ready: Ready::Probe(vec!["/bin/true".into(), "a b".into()]),
+            farewell: Some(Farewell {
+                signal: 10,
+                grace: Duration::from_secs(55),
+            }),
             user: Some((1, 2, vec![3, 4])),
             oom_score: -999,
             nofile: Some(1 << 20),
@@ -439,6 +478,9 @@ mod tests {
             ("unit x\nargv /x\nuid root\n", "numeric id"),
             ("unit x\nargv /x\noom-score -2000\n", "between"),
             ("unit x\nargv /x\nstop-signal 0\n", "signal"),
+            ("unit x\nargv /x\nfarewell-signal 65\n", "signal"),
+            ("unit x\nargv /x\nfarewell-signal 10\n", "no farewell-grace given"),
+            ("unit x\nargv /x\nfarewell-grace 10\n", "no farewell-signal given"),
             ("unit x\nargv /x\nkind daemon\n", "expected service"),
         ] {
             let err = decode(format!("skerry-units 1\n\n{text}").as_bytes()).unwrap_err().to_string();

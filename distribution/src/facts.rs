@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Facts {
     /// The node's pinned name.
     pub node_name: String,
+    /// Its processor, in Go's words: `amd64`, `arm64`.
+    pub arch: String,
     /// How the machine was booted: `disk`, `live`, …
     pub mode: String,
     /// The release that runs.

@@ -1,6 +1,7 @@
 //! What an adapter decides: plain data.
 
 use serde::{Deserialize, Serialize};
+use skerry_config::ports::Opening;
 use skerry_control::unit::Unit;
 
 /// Everything one distribution needs for one boot.
@@ -14,6 +15,10 @@ pub struct Plan {
     pub problems: Vec<Problem>,
     /// The unit that is up when the node is Ready; none where there is no node to wait for.
     pub ready: Option<String>,
+    /// Ports of the node that others must reach.
+    pub open: Vec<Opening>,
+    /// The pods' networks, as far as they are ours: IPv4.
+    pub pods: Vec<String>,
 }
 
 /// A file to write, whole.
@@ -25,6 +30,8 @@ pub struct File {
     pub mode: u32,
     /// Content.
     pub text: String,
+    /// Its reader rewrites it: it is written only where it is missing, or where what would be written has changed since it was.
+    pub keep: bool,
 }
 
 impl File {
@@ -34,7 +41,14 @@ impl File {
             path: path.into(),
             mode,
             text: text.into(),
+            keep: false,
         }
+    }
+
+    /// The same, left as its reader rewrote it.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { keep: true, ..self }
     }
 }
 
@@ -42,6 +56,8 @@ impl File {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
+    /// Good to know; nothing of the configuration is wrong.
+    Note,
     /// It works, but not as a careful owner would want it.
     Warning,
     /// It has no effect.
@@ -67,6 +83,15 @@ impl Problem {
         Self {
             key: key.to_owned(),
             severity: Severity::Ignored,
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+    /// What does not come with the system, and how to get it.
+    pub fn note(key: &str, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            key: key.to_owned(),
+            severity: Severity::Note,
             what: what.into(),
             hint: hint.into(),
         }

@@ -3,7 +3,7 @@
 
 use skerry_config::types::{Config, Distribution, Secret, WriteFile};
 use skerry_control::unit;
-use skerry_distribution::kubernetes::{self, argv, datastore, files, manifests, token};
+use skerry_distribution::kubernetes::{self, add_ons, argv, datastore, files, manifests, token};
 use skerry_distribution::{Facts, Plan, Release, plan};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -20,6 +20,7 @@ fn facts() -> Facts {
     };
     Facts {
         node_name: "skerry-123456".into(),
+        arch: "amd64".into(),
         mode: "disk".into(),
         release,
     }
@@ -28,7 +29,8 @@ fn facts() -> Facts {
 fn text(plan: &Plan) -> String {
     let mut out = unit::encode(&plan.units);
     for f in &plan.files {
-        write!(out, "\n# {} {:o}\n{}", f.path, f.mode, f.text).unwrap();
+        let kept = if f.keep { " (kept)" } else { "" };
+        write!(out, "\n# {} {:o}{kept}\n{}", f.path, f.mode, f.text).unwrap();
     }
     for p in &plan.problems {
         writeln!(out, "\n# {:?} {}: {}\n#   {}", p.severity, p.key, p.what, p.hint).unwrap();
@@ -65,6 +67,10 @@ fn all(config: &Config) -> String {
             write!(out, "# {}\n{}", manifests::path(o).unwrap(), files::pretty(o)).unwrap();
         }
     }
+    for f in add_ons::files(&s, "CA\n") {
+        write!(out, "\n# {} {:o}\n{}", f.path, f.mode, f.text).unwrap();
+    }
+    write!(out, "\n{}\n", argv::metrics_server(&s).0.join("\n  ")).unwrap();
     out
 }
 
@@ -135,14 +141,83 @@ fn several_servers() {
 #[test]
 fn none() {
     let mut config = Config::default();
-    config.skerry.distribution = Distribution::None;
+    config.skerry.distribution = Distribution::None.into();
     check("none.txt", &text(&plan(&config, &facts())));
 }
 
 #[test]
 fn fake() {
     let mut config = Config::default();
-    config.skerry.distribution = Distribution::Fake;
+    config.skerry.distribution = Distribution::Fake.into();
     config.skerry.k3s_args = vec!["a notify -- --ready 100".into(), "b once after=a".into()];
     check("fake.txt", &text(&plan(&config, &facts())));
+}
+
+/// A k3OS config for a distribution whose program is brought.
+fn brought(name: Distribution, args: &[&str]) -> Config {
+    let mut config = Config::default();
+    let s = &mut config.skerry;
+    s.distribution = name.into();
+    s.k3s_args = args.iter().map(|&a| a.to_owned()).collect();
+    s.labels.insert("region".into(), "eu".into());
+    s.taints = vec!["key1=value1:NoSchedule".into()];
+    s.environment.insert("HTTPS_PROXY".into(), "http://proxy:3128".into());
+    s.environment.insert("INVOCATION_ID".into(), "not ours".into());
+    config
+}
+
+fn whole(config: &Config) -> String {
+    let p = plan(config, &facts());
+    assert_eq!(unit::circle(&p.units), Vec::<String>::new());
+    assert_eq!(unit::decode(unit::encode(&p.units).as_bytes()).unwrap(), p.units);
+    for unit in &p.units {
+        for word in unit.argv.iter().chain(unit.env.iter().map(|(k, _)| k)) {
+            assert!(
+                !["INVOCATION_ID", "WATCHDOG_USEC", "WATCHDOG_PID"].contains(&word.as_str()),
+                "{}: {word}",
+                unit.name
+            );
+        }
+    }
+    text(&p)
+}
+
+const SHA256: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+#[test]
+fn k3s() {
+    let mut server = brought(Distribution::K3s, &["server", "--disable=traefik", "--log", "/var/log/k3s.log"]);
+    server.skerry.distribution.version = Some("v1.33.4+k3s1".into());
+    server.skerry.distribution.sha256 = Some(SHA256.into());
+    let mut agent = brought(Distribution::K3s, &[]);
+    agent.skerry.server_url = Some("https://10.0.0.1:6443".into());
+    agent.skerry.token = Some(Secret("TOKEN_VALUE of a server".into()));
+    agent.run_cmd = vec!["true".into()];
+    check("k3s.txt", &format!("{}\n# an agent\n{}", whole(&server), whole(&agent)));
+}
+
+#[test]
+fn k0s() {
+    let mut worker = brought(Distribution::K0s, &["--iptables-mode=nft"]);
+    worker.skerry.token = Some(Secret("TOKEN_VALUE of k0s".into()));
+    worker.skerry.distribution.version = Some("v1.33.1+k0s.0".into());
+    let controller = brought(Distribution::K0s, &["server", "--single"]);
+    check("k0s.txt", &format!("{}\n# a worker\n{}", whole(&controller), whole(&worker)));
+}
+
+#[test]
+fn kubelet() {
+    let pasted = format!("kubeadm join 10.0.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:{SHA256} --v=1");
+    let mut config = brought(Distribution::Kubelet, &pasted.split(' ').collect::<Vec<_>>());
+    let embedded = whole(&config);
+    config.skerry.distribution.version = Some("v1.35.2".into());
+    check("kubelet.txt", &format!("{embedded}\n# of another version\n{}", whole(&config)));
+}
+
+#[test]
+fn edgecore() {
+    let mut config = brought(Distribution::Edgecore, &["--v=2"]);
+    config.skerry.server_url = Some("https://cloud.example.org".into());
+    config.skerry.token = Some(Secret("TOKEN_VALUE of keadm".into()));
+    check("edgecore.txt", &whole(&config));
 }

@@ -7,8 +7,9 @@ use reqwest::blocking::{Client, Response};
 use reqwest::header::{CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Request {
     pub patience: Duration,
     /// File of the certificates to trust.
     pub trusted: PathBuf,
+    /// Permissions of the file that is written.
+    pub mode: u32,
 }
 
 impl Request {
@@ -42,6 +45,7 @@ impl Request {
             pause: Duration::from_secs(1),
             patience: Duration::from_secs(30),
             trusted: client::TRUSTED.into(),
+            mode: 0o644,
         }
     }
 }
@@ -128,7 +132,8 @@ pub fn get_file(request: &Request, path: &Path) -> Result<u64, Error> {
         let _ = std::fs::remove_file(&part);
     }
     let count = done?;
-    file.sync_all()
+    file.set_permissions(Permissions::from_mode(request.mode))
+        .and_then(|()| file.sync_all())
         .and_then(|()| std::fs::rename(&part, path))
         .map_err(failed("writing"))?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));

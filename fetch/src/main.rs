@@ -4,6 +4,7 @@
 
 use clap::{Parser, Subcommand};
 use skerry_fetch::get::{self, Request};
+use skerry_fetch::program::{self, Done, Wanted};
 use skerry_fetch::{metadata, source, wait};
 use std::io::Write;
 use std::path::PathBuf;
@@ -39,6 +40,23 @@ enum What {
         /// Try this often, each time from where it broke off
         #[arg(long, value_name = "N", default_value_t = 1)]
         tries: u32,
+    },
+    /// See to it that a program is there: the right one, whole, executable
+    ///
+    /// What is there and has the right SHA-256 is kept, and nobody is asked.
+    Program {
+        /// Where it is to lie
+        #[arg(long, value_name = "PATH")]
+        at: PathBuf,
+        /// From where it is fetched if it does not
+        #[arg(long, value_name = "URL", value_parser = program::address)]
+        url: Option<String>,
+        /// What it must hash to
+        #[arg(long, value_name = "HEX", value_parser = get::unhex)]
+        sha256: Option<[u8; 32]>,
+        /// The published list of digests: believed once, kept beside the program
+        #[arg(long, value_name = "URL", value_parser = program::address)]
+        sums: Option<String>,
     },
     /// Ask clouds for metadata, in order; one JSON document, of the first that answers
     Metadata {
@@ -92,6 +110,21 @@ fn run(what: What) -> Result<(), String> {
                 None => get::get(&request, &mut std::io::stdout().lock()),
             };
             done.map(drop).map_err(|e| e.to_string())
+        }
+        What::Program { at, url, sha256, sums } => {
+            let wanted = Wanted {
+                at,
+                url,
+                sha256,
+                sums,
+                tries: 5,
+                pause: Duration::from_secs(1),
+            };
+            let at = wanted.at.display().to_string();
+            if let Done::Fetched(bytes, digest) = program::program(&wanted)? {
+                eprintln!("{at}: {bytes} bytes, SHA-256 {digest}");
+            }
+            Ok(())
         }
         What::Metadata { clouds, deadline } => {
             let until = Instant::now() + Duration::from_secs(deadline.min(3600));

@@ -1,12 +1,15 @@
 //! Getting from a server that behaves as servers do on bad days: a few lines on a socket, one script a request.
 #![allow(clippy::unwrap_used, reason = "a test panics to fail")]
+#![allow(clippy::disallowed_methods, reason = "a test's file need not survive a power cut")]
 #![allow(clippy::semicolon_if_nothing_returned, reason = "each server is one sentence")]
 
 use skerry_fetch::get::{Error, Request, get, get_file, unhex};
+use skerry_fetch::program::{Done, Wanted, program};
 use skerry_fetch::source::parse;
 use skerry_fetch::wait::wait;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -240,4 +243,124 @@ fn waiting_ends_when_the_server_is_well() {
             .contains("nobody listens")
     );
     assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+fn wanted(name: &str, url: Option<&str>, sha256: Option<&str>, sums: Option<&str>) -> Wanted {
+    let folder = std::env::temp_dir().join(format!("skerry-program-{}-{name}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder); // of an earlier run
+    Wanted {
+        at: folder.join("v1/k3s"),
+        url: url.map(str::to_owned),
+        sha256: sha256.map(|hex| unhex(hex).unwrap()),
+        sums: sums.map(str::to_owned),
+        tries: 3,
+        pause: Duration::from_millis(5),
+    }
+}
+
+fn read(path: &std::path::Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_program_is_resumed_checked_and_kept_without_the_server() {
+    let (url, seen) = server(|text, _, s| {
+        if text.contains("range: bytes=2-") {
+            let head = "HTTP/1.1 206 Partial\r\nETag: \"a\"\r\nContent-Range: bytes 2-4/5\r\nContent-Length: 3\r\n\r\n";
+            say(s, &format!("{head}llo"));
+        } else {
+            say(s, "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 5\r\n\r\nhe");
+        }
+    });
+    let wanted = wanted("resumed", Some(&url), Some(HELLO), None);
+    assert_eq!(program(&wanted), Ok(Done::Fetched(5, HELLO.to_owned())));
+    let mode = std::fs::metadata(&wanted.at).unwrap().permissions().mode();
+    assert_eq!((read(&wanted.at).as_str(), mode & 0o777), ("hello", 0o755));
+    let asked = seen.lock().unwrap().len();
+    assert_eq!(program(&wanted), Ok(Done::Kept));
+    assert_eq!(seen.lock().unwrap().len(), asked, "nobody is asked for what is there");
+    // Flash that forgets is noticed, and mended from the server.
+    std::fs::write(&wanted.at, "hullo").unwrap();
+    assert_eq!(program(&wanted), Ok(Done::Fetched(5, HELLO.to_owned())));
+    assert_eq!(read(&wanted.at), "hello");
+}
+
+#[test]
+fn another_program_is_refused_and_named() {
+    let (url, _) = server(|_, _, s| say(s, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"));
+    let other = "00".repeat(32);
+    let wanted = wanted("other", Some(&url), Some(&other), None);
+    let why = program(&wanted).unwrap_err();
+    assert!(why.contains(&url) && why.contains(HELLO) && why.contains(&other), "{why}");
+    assert!(!wanted.at.exists() && std::fs::read_dir(wanted.at.parent().unwrap()).unwrap().next().is_none());
+    // By hand, and the wrong one.
+    std::fs::write(&wanted.at, "hello").unwrap();
+    let by_hand = Wanted { url: None, ..wanted };
+    assert!(program(&by_hand).unwrap_err().contains("not the one expected"));
+}
+
+#[test]
+fn the_published_digest_is_believed_once() {
+    let (url, seen) = server(|text, _, s| {
+        let body = if text.starts_with("get /sums") {
+            format!("{HELLO}  k3s\n")
+        } else {
+            "hello".to_owned()
+        };
+        say(s, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    });
+    let wanted = wanted(
+        "published",
+        Some(&format!("{url}/v1%2Bk3s1/k3s")),
+        None,
+        Some(&format!("{url}/sums.txt")),
+    );
+    assert_eq!(program(&wanted), Ok(Done::Fetched(5, HELLO.to_owned())));
+    assert_eq!(read(&wanted.at.with_extension("sha256")), format!("{HELLO}  k3s\n"));
+    assert_eq!(program(&wanted), Ok(Done::Kept));
+    assert_eq!(seen.lock().unwrap().len(), 2);
+    // A server that has changed its mind is not asked again: what was believed counts.
+    std::fs::remove_file(&wanted.at).unwrap();
+    let (liar, _) = server(|text, _, s| {
+        let body = if text.starts_with("get /sums") {
+            format!("{}  k3s\n", "11".repeat(32))
+        } else {
+            "olleh".to_owned()
+        };
+        say(s, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    });
+    let again = Wanted {
+        url: Some(format!("{liar}/k3s")),
+        sums: Some(format!("{liar}/sums.txt")),
+        ..wanted
+    };
+    assert!(program(&again).unwrap_err().contains("not the one expected"));
+}
+
+#[test]
+fn a_program_that_is_missing_says_what_to_do_and_one_by_hand_is_run() {
+    let wanted = wanted("missing", None, None, None);
+    assert!(program(&wanted).unwrap_err().contains("put the program there"));
+    std::fs::create_dir_all(wanted.at.parent().unwrap()).unwrap();
+    std::fs::write(&wanted.at, "by hand").unwrap();
+    assert_eq!(program(&wanted), Ok(Done::Kept));
+    assert_ne!(std::fs::metadata(&wanted.at).unwrap().permissions().mode() & 0o111, 0);
+}
+
+#[test]
+fn a_program_comes_by_the_proxy_of_the_environment() {
+    let (proxy, seen) = server(|_, _, s| say(s, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"));
+    let wanted = wanted("proxy", None, None, None);
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_fetch"))
+        .args(["program", "--url", "http://releases.invalid/k3s", "--sha256", HELLO, "--at"])
+        .arg(&wanted.at)
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .env("http_proxy", &proxy)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success() && said.contains(HELLO), "{said}");
+    assert_eq!(read(&wanted.at), "hello");
+    assert!(seen.lock().unwrap()[0].starts_with("get http://releases.invalid/k3s "));
 }

@@ -6,12 +6,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	kine "github.com/k3s-io/kine/pkg/app"
 	"go.etcd.io/etcd/server/v3/etcdmain"
+	helm "helm.sh/helm/v4/pkg/cmd"
+	helmkube "helm.sh/helm/v4/pkg/kube"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"          // --logging-format=json
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // client-go's metrics
@@ -24,6 +28,7 @@ import (
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubeadm "k8s.io/kubernetes/cmd/kubeadm/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+	metrics "sigs.k8s.io/metrics-server/cmd/metrics-server/app"
 )
 
 // applets returns each program as a function that runs it to its end and gives its exit code.
@@ -35,8 +40,10 @@ func applets() map[string]func() int {
 		"kube-proxy":              func() int { return cli.Run(proxy.NewProxyCommand()) },
 		"kubelet":                 func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
 		"kubectl":                 runKubectl,
+		"helm":                    runHelm,
 		"kubeadm":                 func() int { return failed(kubeadm.Run()) },
 		"kine":                    func() int { return failed(kine.New().Run(os.Args)) },
+		"metrics-server":          func() int { return cli.Run(metrics.NewMetricsServerCommand(genericapiserver.SetupSignalHandler())) },
 		"etcd":                    func() int { etcdmain.Main(os.Args); return 0 },
 		"datastore":               datastore,
 	}
@@ -49,6 +56,25 @@ func runKubectl() int {
 		kubectlutil.CheckErr(err)
 	}
 	return 0
+}
+
+// runHelm knows the exit codes of helm's plugins; helm itself says what went wrong.
+func runHelm() int {
+	helmkube.ManagedFieldsManager = "helm"
+	command, err := helm.NewRootCmd(os.Stdout, os.Args[1:], helm.SetupLogging)
+	if err != nil {
+		return failed(err)
+	}
+	err = command.Execute()
+	var coded helm.CommandError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &coded):
+		return coded.ExitCode
+	default:
+		return 1
+	}
 }
 
 func failed(err error) int {

@@ -43,6 +43,7 @@ pub struct Inputs {
 const SOURCES: &[&str] = &[
     "Cargo.lock",
     "Cargo.toml",
+    "agent",
     "cli",
     "config",
     "control",
@@ -51,6 +52,7 @@ const SOURCES: &[&str] = &[
     "images",
     "init",
     "installer",
+    "logind",
     "network",
     "overlay",
     "slots",

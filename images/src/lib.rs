@@ -20,6 +20,7 @@ pub mod cpio;
 pub mod debian;
 pub mod digest;
 pub mod disk;
+pub mod elf;
 pub mod erofs;
 pub mod finish;
 pub mod firmware;

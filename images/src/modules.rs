@@ -68,6 +68,11 @@ pub const SUBSET: &[(&str, Fate, &str)] = &[
     ("drivers/net/wireless/intel/iwlwifi/", Keep, "common Wi-Fi"),
     ("drivers/net/wireless/mediatek/", Keep, "common Wi-Fi"),
     ("drivers/net/wireless/realtek/", Keep, "common Wi-Fi"),
+    (
+        "drivers/net/wireless/virtual/mac80211_hwsim",
+        Keep,
+        "radios without hardware, by which Wi-Fi is tested: 0.1 MB, loaded by nobody else",
+    ),
     ("drivers/nfc/", Drop, "no user space for it"),
     ("drivers/ntb/", Drop, "bridges between two hosts"),
     ("drivers/parport/", Drop, "no parallel ports"),

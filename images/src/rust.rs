@@ -1,6 +1,7 @@
 //! Our Rust programs for the image: static, optimised, the same bytes from any folder.
 
 use crate::cache::Cache;
+use crate::elf::is_static;
 use crate::run;
 use crate::toolchain::Toolchain;
 use anyhow::{Context, Result, bail};
@@ -14,7 +15,9 @@ pub const PROGRAMS: &[(&str, &str, &str)] = &[
     ("skerry-init", "init", "usr/lib/skerry/init"),
     ("skerry-init", "setup", "usr/lib/skerry/setup"),
     ("skerry-network", "netd", "usr/lib/skerry/netd"),
+    ("skerry-network", "wifid", "usr/lib/skerry/wifid"),
     ("skerry-agent", "agent", "usr/lib/skerry/agent"),
+    ("skerry-logind", "logind", "usr/lib/skerry/logind"),
     ("skerry-fetch", "fetch", "usr/lib/skerry/fetch"),
     ("skerry-cli", "skerry", "usr/bin/skerry"),
 ];
@@ -30,7 +33,13 @@ struct Way {
 const WAYS: &[Way] = &[
     Way {
         profile: "resident",
-        programs: &[("skerry-init", "init"), ("skerry-network", "netd"), ("skerry-agent", "agent")],
+        programs: &[
+            ("skerry-init", "init"),
+            ("skerry-network", "netd"),
+            ("skerry-network", "wifid"),
+            ("skerry-agent", "agent"),
+            ("skerry-logind", "logind"),
+        ],
         at_fixed_address: true,
     },
     Way {
@@ -82,39 +91,4 @@ fn flags() -> Vec<String> {
         .or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.cargo")));
     flags.extend(home.map(|home| format!("--remap-path-prefix={home}=/cargo")));
     flags
-}
-
-/// Whether an ELF file has no program header that names a loader (`PT_INTERP`).
-fn is_static(elf: &[u8]) -> bool {
-    let number = |at: usize, size: usize| {
-        elf.get(at..at + size)
-            .map(|bytes| bytes.iter().rev().fold(0usize, |value, byte| (value << 8) | usize::from(*byte)))
-    };
-    let headers = || -> Option<bool> {
-        let (start, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
-        (0..count)
-            .map(|index| number(start + index * size, 4))
-            .try_fold(true, |fine, kind| Some(fine && kind? != 3))
-    };
-    elf.starts_with(b"\x7fELF\x02\x01") && headers().unwrap_or(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dynamic_program_is_told_from_a_static_one() {
-        let mut elf = vec![0; 64 + 56];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        elf[32] = 64;
-        elf[54] = 56;
-        elf[56] = 1;
-        elf[64] = 1; // PT_LOAD
-        assert!(is_static(&elf));
-        elf[64] = 3; // PT_INTERP
-        assert!(!is_static(&elf));
-        assert!(!is_static(b"#!/bin/sh\n"));
-        assert!(!is_static(&elf[..70]));
-    }
 }

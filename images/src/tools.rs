@@ -20,6 +20,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("grub-common", "grub-mkimage"),
     ("grub-efi-amd64-bin", "the boot loader's modules for UEFI"),
     ("grub-pc-bin", "the boot loader's modules for BIOS"),
+    ("hostapd", "the access point that Wi-Fi is tested with"),
+    ("iw", "takes its radio out of the machine's sight"),
     ("kmod", "depmod"),
     ("libc-bin", "ldconfig"),
     ("mtools", "files in FAT images"),

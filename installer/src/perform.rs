@@ -1,20 +1,21 @@
 //! Does a plan: checks all that goes in, writes step by step, flushes, and reads everything back.
 
-use crate::content::Content;
+use crate::content::{Content, Digest};
 use crate::device::Device;
 use crate::ext4::{self, Made};
 use crate::map::Range;
 use crate::plan::Plan;
 use crate::record::Memory;
 use crate::step::Step;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use sha2::{Digest as _, Sha256};
 use skerry_sys::gpt::{self, SECTOR};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{channel, sync_channel};
 use std::time::{Duration, Instant};
 
 /// How a plan is done.
@@ -297,30 +298,63 @@ impl Work<'_> {
                 }
                 Ok(())
             }
-            Content::File { path, bytes, sha256 } => {
-                let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-                let mut hash = Sha256::new();
-                let mut buffer = vec![0; self.options.chunk];
-                let mut at = 0;
-                while at < *bytes {
-                    let length = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(buffer.len());
-                    let piece = buffer.get_mut(..length).unwrap_or_default();
-                    file.read_exact(piece).with_context(|| format!("reading {}", path.display()))?;
-                    hash.update(&*piece);
-                    let is_last = at + length as u64 == *bytes;
-                    if is_last && hash.clone().finalize().as_slice() != sha256.0 {
-                        bail!(
-                            "checking {}: its SHA-256 is not the manifest's / try: copy the release again",
-                            path.display()
-                        );
-                    }
-                    to(at, piece)?;
-                    at += length as u64;
-                    self.tell(length);
-                }
-                Ok(())
-            }
+            Content::File { path, bytes, sha256 } => self.pour_file(path, *bytes, sha256, to),
         }
+    }
+
+    /// One piece is hashed beside, while the next is read and handed out: neither waits for the other.
+    fn pour_file(&mut self, path: &Path, bytes: u64, sha256: &Digest, to: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+        let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        let (give, take) = sync_channel::<Vec<u8>>(0);
+        let (give_back, take_back) = channel();
+        std::thread::scope(|scope| {
+            let hasher = scope.spawn(move || {
+                let mut hash = Sha256::new();
+                for piece in take {
+                    hash.update(&piece);
+                    if give_back.send(piece).is_err() {
+                        break; // something went wrong, and nobody asks any more
+                    }
+                }
+                Digest(hash.finalize().into())
+            });
+            let gone = "checking its SHA-256: the thread is gone";
+            let mut spare = vec![vec![]; 2];
+            let mut at = 0;
+            while at < bytes {
+                let length = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(self.options.chunk);
+                let mut piece = match spare.pop() {
+                    Some(piece) => piece,
+                    None => take_back.recv().context(gone)?,
+                };
+                piece.resize(length, 0);
+                file.read_exact(&mut piece).with_context(|| format!("reading {}", path.display()))?;
+                if at + length as u64 == bytes {
+                    give.send(piece).context(gone)?;
+                    drop(give);
+                    let last = take_back.iter().last().context(gone)?;
+                    let found = hasher.join().map_err(|_| anyhow!(gone))?;
+                    ensure!(
+                        found == *sha256,
+                        "checking {}: its SHA-256 is not the manifest's / try: copy the release again",
+                        path.display()
+                    );
+                    to(at, &last)?;
+                    self.tell(length);
+                    return Ok(());
+                }
+                to(at, &piece)?;
+                give.send(piece).context(gone)?;
+                at += length as u64;
+                self.tell(length);
+            }
+            ensure!(
+                *sha256 == Digest::of(&[]),
+                "checking {}: it is empty, and the manifest's SHA-256 is not that of nothing",
+                path.display()
+            );
+            Ok(())
+        })
     }
 
     fn pour_range(&mut self, file: &File, range: Range, to: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {

@@ -1,21 +1,24 @@
 //! The daemon: one thread that waits, looks, compares and acts, for ever.
 
 use crate::dhcp::client::{Client, Command, Event};
+use crate::dhcp::lease::Lease;
 use crate::dhcp::message;
 use crate::dhcp::socket::Socket;
 use crate::dhcp::store;
-use crate::facts::{Facts, Link};
+use crate::facts::{Facts, Link, Owner};
 use crate::netlink::{Changes, Netlink};
-use crate::notify::Notify;
+use crate::nft::Nft;
 use crate::outputs::Outputs;
 use crate::plan::plan;
 use crate::request::{Assigned, Request, Settings, assign};
+use crate::state::{More, Wall};
 use crate::wanted::{Leases, limited, wanted};
-use crate::{look, ready};
+use crate::{dhcp6, firewall, look, ready, trial};
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use skerry_sys::notify::Notify;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -36,6 +39,8 @@ pub struct Places {
     pub state: PathBuf,
     /// Time servers are written here.
     pub chrony: PathBuf,
+    /// The control group of the system's own services.
+    pub group: String,
 }
 
 /// Everything the daemon holds.
@@ -49,6 +54,10 @@ pub struct Daemon {
     outputs: Outputs,
     request: Request,
     clients: BTreeMap<u32, Dhcp>,
+    six: dhcp6::clients::Clients,
+    nft: Nft,
+    /// When the request on trial is over, by the kernel's clock.
+    trial: Option<Duration>,
     start: Instant,
     ready: bool,
     status: String,
@@ -92,6 +101,9 @@ impl Daemon {
             signals,
             request: Request::default(),
             clients: BTreeMap::new(),
+            six: dhcp6::clients::Clients::default(),
+            nft: Nft::default(),
+            trial: None,
             start: Instant::now(),
             ready: false,
             status: String::new(),
@@ -114,7 +126,10 @@ impl Daemon {
                 while let Ok(Some(info)) = self.signals.read_signal() {
                     match i32::try_from(info.ssi_signo).map(Signal::try_from) {
                         Ok(Ok(Signal::SIGHUP)) => self.read_request(),
-                        Ok(Ok(Signal::SIGCHLD)) => self.outputs.reap(),
+                        Ok(Ok(Signal::SIGCHLD)) => {
+                            self.outputs.reap();
+                            self.nft.reap(self.now());
+                        }
                         _ => return Ok(()),
                     }
                     dirty = true;
@@ -122,6 +137,9 @@ impl Daemon {
             }
             for index in woken.heard {
                 dirty |= self.hear(index);
+            }
+            for index in woken.heard6 {
+                dirty |= self.six.hear(index, self.now(), random());
             }
             dirty |= self.tick();
         }
@@ -131,7 +149,27 @@ impl Daemon {
         self.start.elapsed()
     }
 
+    /// Reads what is asked for: what is on trial, or else what is in force.
     fn read_request(&mut self) {
+        self.trial = None;
+        let path = self.places.run.join(trial::NAME);
+        match skerry_sys::file::read_bounded(&path, LARGEST) {
+            Ok(bytes) => match trial::read(&bytes, trial::clock()) {
+                Ok(Some(on_trial)) => {
+                    tracing::info!("a configuration is on trial");
+                    self.trial = Some(Duration::from_millis(on_trial.until_ms));
+                    self.request = on_trial.request;
+                    return;
+                }
+                Ok(None) => self.end_trial(),
+                Err(error) => {
+                    tracing::warn!("reading {}: {error}; going on without it", path.display());
+                    self.end_trial();
+                }
+            },
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!("{error}; going on without it"),
+        }
         let path = self.places.run.join("network.json");
         let read = skerry_sys::file::read_bounded(&path, LARGEST)
             .map_err(anyhow::Error::from)
@@ -150,6 +188,50 @@ impl Daemon {
         }
     }
 
+    /// Takes what is on trial away. If that fails, its time is over all the same.
+    fn end_trial(&self) {
+        let path = self.places.run.join(trial::NAME);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => tracing::warn!("removing {}: {error}", path.display()),
+            _ => {}
+        }
+    }
+
+    /// Goes back to what is in force when the time of a trial is over; whether it was.
+    fn revert(&mut self) -> bool {
+        let is_over = self.trial.is_some_and(|until| until <= trial::clock());
+        if is_over {
+            if self.places.run.join(trial::NAME).exists() {
+                tracing::warn!("nobody confirmed the configuration on trial: the one before it counts again");
+            }
+            self.end_trial();
+            self.read_request();
+        }
+        is_over
+    }
+
+    /// Gives the firewall to the kernel, if anything was said of one, and says how things stand.
+    fn guard(&mut self, facts: &Facts, assigned: &Assigned) {
+        let wall = self.request.firewall.as_ref().map(|asked| {
+            let text = firewall::ruleset(asked, facts, assigned, &self.places.group);
+            self.nft.want(text, self.start.elapsed());
+            Wall {
+                on: asked.on,
+                done: self.nft.is_done(),
+                outside: firewall::outside(facts, assigned).into_iter().collect(),
+                open: firewall::open(asked, facts).into_iter().cloned().collect(),
+                problem: self.nft.problem().map(str::to_owned),
+            }
+        });
+        if let Some(problem) = wall.as_ref().and_then(|wall| wall.problem.clone()) {
+            self.complain(&problem);
+        }
+        self.outputs.tell(&More {
+            firewall: wall,
+            trial_until_ms: self.trial.and_then(|until| u64::try_from(until.as_millis()).ok()),
+        });
+    }
+
     /// Looks, decides and acts until all is as it should be; then tells the others.
     fn round(&mut self) -> Result<()> {
         self.retry = None;
@@ -158,6 +240,7 @@ impl Daemon {
             let facts = look::look(&mut self.netlink)?;
             let assigned = assign(&self.request, &facts);
             self.meet(&facts, &assigned);
+            self.six.meet(&facts, &assigned, self.now(), random());
             let leases = self.leases(&assigned);
             let actions = plan(&facts, &wanted(&facts, &assigned, &leases));
             let done = round < MOST_ROUNDS && self.perform(&actions) > 0;
@@ -175,6 +258,7 @@ impl Daemon {
             }
             let elapsed = self.now();
             self.outputs.write(&self.request, &facts, &assigned, &leases, elapsed);
+            self.guard(&facts, &assigned);
             self.report(&facts, &assigned);
             self.keep_leases();
             self.outputs.tell_chrony();
@@ -223,7 +307,11 @@ impl Daemon {
             let Some(mac) = link.mac else { continue };
             if !self.clients.contains_key(&link.index) {
                 let remembered = store::read(&store::path(&self.places.state, &link.name), mac);
-                let client = Client::new(mac, look::host_name(), remembered);
+                let is_held = |lease: &Lease| link.addresses.iter().any(|a| a.owner == Owner::Dhcp && a.cidr == lease.address);
+                let client = match remembered {
+                    Some(lease) if is_held(&lease) => Client::holding(mac, look::host_name(), lease, self.now()),
+                    remembered => Client::new(mac, look::host_name(), remembered),
+                };
                 self.clients.insert(
                     link.index,
                     Dhcp {
@@ -330,16 +418,22 @@ impl Daemon {
             changed |= self.step(index, Event::Tick);
         }
         let now = self.now();
+        changed |= self.six.tick(now, random());
+        changed |= self.revert();
+        changed |= self.nft.deadline().is_some_and(|retry| retry <= now);
         changed || self.retry.is_some_and(|retry| retry <= now) || (!self.ready && ready::turns(now))
     }
 
     /// The leases in force, as far as the owner wants them.
     fn leases(&self, assigned: &Assigned) -> Leases {
         let of = |index: u32| assigned.links.iter().find(|settings| settings.index == index);
-        self.clients
-            .iter()
-            .filter_map(|(index, dhcp)| Some((*index, limited(dhcp.client.lease()?.clone(), &of(*index)?.overrides))))
-            .collect()
+        let four = self.clients.iter();
+        Leases {
+            four: four
+                .filter_map(|(index, dhcp)| Some((*index, limited(dhcp.client.lease()?.clone(), &of(*index)?.overrides))))
+                .collect(),
+            six: self.six.leases(),
+        }
     }
 
     /// Tells the supervisor, when there is something new to say.
@@ -379,7 +473,10 @@ impl Daemon {
         let now = self.now();
         let deadlines = self.clients.values().filter_map(|dhcp| dhcp.client.deadline());
         let boot = (!self.ready).then(|| ready::next_turn(now));
-        let next = deadlines.chain(boot).chain(self.retry).min();
+        let clock = trial::clock();
+        let trial = self.trial.map(|until| now + until.saturating_sub(clock));
+        let others = [self.six.deadline(), self.nft.deadline(), self.retry, boot, trial];
+        let next = deadlines.chain(others.into_iter().flatten()).min();
         let timeout = next.map(|next| {
             // A millisecond more: waking early means to wait again.
             let left = next.saturating_sub(now) + Duration::from_millis(1);
@@ -395,6 +492,8 @@ impl Daemon {
             .collect();
         let mut fds = vec![PollFd::new(&self.changes, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         fds.extend(ears.iter().map(|(_, ear)| PollFd::new(*ear, PollFlags::IN)));
+        let ears6: Vec<_> = self.six.ears().collect();
+        fds.extend(ears6.iter().map(|(_, ear)| PollFd::new(*ear, PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("waiting for something to happen"),
@@ -403,14 +502,21 @@ impl Daemon {
         let is = |at: usize| woken.get(at).copied().unwrap_or(false);
         let heard = ears
             .iter()
-            .enumerate()
-            .filter(|(at, _)| is(at + 2))
-            .map(|(_, (index, _))| *index)
+            .zip(2..)
+            .filter(|(_, at)| is(*at))
+            .map(|((index, _), _)| *index)
+            .collect();
+        let heard6 = ears6
+            .iter()
+            .zip(2 + ears.len()..)
+            .filter(|(_, at)| is(*at))
+            .map(|((index, _), _)| *index)
             .collect();
         Ok(Woken {
             changed: is(0) && self.changes.drain(),
             signal: is(1),
             heard,
+            heard6,
         })
     }
 }
@@ -420,6 +526,7 @@ struct Woken {
     changed: bool,
     signal: bool,
     heard: Vec<u32>,
+    heard6: Vec<u32>,
 }
 
 impl Dhcp {

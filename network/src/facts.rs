@@ -57,6 +57,10 @@ pub struct Link {
     pub mtu: u32,
     /// `accept_ra` of IPv6; none = IPv6 is off.
     pub accept_ra: Option<u8>,
+    /// A router said that a DHCPv6 server has an address for us.
+    pub managed: bool,
+    /// A router said that a DHCPv6 server has something else for us: name servers.
+    pub informed: bool,
     /// Its addresses.
     pub addresses: Vec<Address>,
     /// What it is, if it is a VLAN, bond, bridge or VRF.
@@ -90,7 +94,7 @@ pub struct Address {
 pub enum Owner {
     /// Us, because the config says so.
     Static,
-    /// Us, because a DHCP server said so.
+    /// Us, because a DHCP or DHCPv6 server said so.
     Dhcp,
     /// The kernel, because a router announced it.
     Router,

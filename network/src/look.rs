@@ -23,7 +23,7 @@ pub fn look(netlink: &mut Netlink) -> skerry_sys::Result<Facts> {
 }
 
 /// Adds what the device says about itself.
-fn describe(link: &mut Link) {
+pub fn describe(link: &mut Link) {
     let class = Path::new("/sys/class/net").join(&link.name);
     let device = class.join("device");
     link.hardware = device.exists();

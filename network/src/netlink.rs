@@ -11,7 +11,8 @@ use netlink_packet_core::{
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope};
 use netlink_packet_route::link::{
-    InfoBond, InfoBridge, InfoData, InfoKind, InfoVlan, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, Inet6IfaceFlags, InfoBond, InfoBridge, InfoData, InfoKind, InfoVlan, InfoVrf, LinkAttribute, LinkFlags,
+    LinkInfo, LinkLayerType, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -29,8 +30,8 @@ const STATIC: u8 = b'S';
 const DHCP: u8 = b'D';
 /// Our mark on interfaces that we make: a group (`IFLA_GROUP`), "SKER".
 const GROUP: u32 = 0x534b_4552;
-/// The groups of changes we listen to: links, IPv4 addresses, IPv6 addresses.
-const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+/// The groups of changes we listen to: links, IPv4 addresses, IPv6 addresses, and what routers say of an interface.
+const GROUPS: u32 = 0x1 | 0x10 | 0x100 | 0x800;
 /// What the kernel writes at most into one datagram of a dump.
 const BUFFER: usize = 32 * 1024;
 /// No dump is longer, or something is wrong.
@@ -238,10 +239,24 @@ fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Controller(index) => link.master = Some(*index).filter(|index| *index != 0),
             LinkAttribute::Link(index) => link.base = Some(*index),
             LinkAttribute::LinkInfo(infos) => link.made = infos.iter().find_map(made),
+            LinkAttribute::AfSpecUnspec(families) => announced(families, &mut link),
             _ => {}
         }
     }
     link
+}
+
+/// The two flags of the last router's announcement (RFC 4861 §4.2).
+fn announced(families: &[AfSpecUnspec], link: &mut Link) {
+    for family in families {
+        let AfSpecUnspec::Inet6(attributes) = family else { continue };
+        for attribute in attributes {
+            if let AfSpecInet6::Flags(flags) = attribute {
+                link.managed = flags.contains(Inet6IfaceFlags::RaManaged);
+                link.informed = flags.contains(Inet6IfaceFlags::Otherconf);
+            }
+        }
+    }
 }
 
 fn made(info: &LinkInfo) -> Option<Made> {

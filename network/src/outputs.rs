@@ -4,7 +4,7 @@ use crate::daemon::Places;
 use crate::facts::Facts;
 use crate::names::{chrony_sources, resolv_conf, time_servers};
 use crate::request::{Assigned, Request};
-use crate::state::state;
+use crate::state::{More, state};
 use crate::wanted::Leases;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,7 @@ const CHRONY_SOCKET: &str = "/run/chrony/chronyd.sock";
 pub struct Outputs {
     resolv: File,
     report: File,
+    more: File,
     sources: File,
     /// chronyd has not been told about its sources yet.
     untold: bool,
@@ -43,6 +44,7 @@ impl Outputs {
         Self {
             resolv: file(&places.run, "resolv.conf"),
             report: file(&places.run, "network-state.json"),
+            more: file(&places.run, "netd.json"),
             sources: file(&places.chrony, "skerry.sources"),
             untold: false,
             children: Vec::new(),
@@ -58,6 +60,11 @@ impl Outputs {
         }
         self.report
             .write(serde_json::to_string(&state(facts, assigned, leases, elapsed)).unwrap_or_default() + "\n");
+    }
+
+    /// Writes what `skerry network` shows besides interfaces.
+    pub fn tell(&mut self, more: &More) {
+        self.more.write(serde_json::to_string(more).unwrap_or_default() + "\n");
     }
 
     /// Tells chronyd, if it runs, that its sources changed. If it does not, it will read them when it starts.

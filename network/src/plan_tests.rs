@@ -6,7 +6,6 @@ use crate::dhcp::lease::Lease;
 use crate::request::{Request, assign};
 use crate::wanted::{Leases, wanted};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 
 fn eth(index: u32, name: &str) -> Link {
     Link {
@@ -155,7 +154,7 @@ fn settled(facts: &mut Facts, network: &str) -> Vec<Vec<String>> {
     let request: Request = serde_json::from_str(&format!(r#"{{"network":{network}}}"#)).unwrap();
     let mut rounds = Vec::new();
     loop {
-        let actions = plan(facts, &wanted(facts, &assign(&request, facts), &Leases::new()));
+        let actions = plan(facts, &wanted(facts, &assign(&request, facts), &Leases::default()));
         if actions.is_empty() {
             return rounds;
         }
@@ -232,7 +231,7 @@ fn what_others_made_is_left_alone_but_its_own_name_is_the_owners() {
         assigned.problems,
         ["network.bonds.cni0: an interface of this name is there already, and is no bond"]
     );
-    let actions = plan(&facts, &wanted(&facts, &assigned, &Leases::new()));
+    let actions = plan(&facts, &wanted(&facts, &assigned, &Leases::default()));
     assert!(
         actions.iter().all(|a| !matches!(a, Action::RemoveLink(_) | Action::AddLink(_))),
         "{actions:?}"
@@ -296,7 +295,7 @@ fn of_dhcps_answer_counts_what_the_owner_wants() {
         .iter()
         .map(|settings| (settings.index, crate::wanted::limited(lease(), &settings.overrides)))
         .collect();
-    assert!(leases[&2].dns.is_empty() && !leases[&3].dns.is_empty());
+    assert!(leases.four[&2].dns.is_empty() && !leases.four[&3].dns.is_empty());
     let wanted = wanted(&facts, &assigned, &leases);
     let metrics: Vec<(u32, u32)> = wanted
         .links
@@ -316,13 +315,13 @@ fn by_default_wired_devices_go_up_and_a_lease_is_put_on() {
         "setting accept_ra of eth1 to 2",
         "switching eth1 on",
     ];
-    assert_eq!(words(&machine(), "null", &BTreeMap::new()), start);
+    assert_eq!(words(&machine(), "null", &Leases::default()), start);
     let request = Request::default();
-    let leases = BTreeMap::from([(2, lease())]);
+    let leases = Leases::from_iter([(2, lease())]);
     let facts = machine();
     let facts = done(
         facts.clone(),
-        &plan(&facts, &wanted(&facts, &assign(&request, &facts), &BTreeMap::new())),
+        &plan(&facts, &wanted(&facts, &assign(&request, &facts), &Leases::default())),
     );
     assert_eq!(
         words(&facts, "null", &leases),
@@ -331,7 +330,7 @@ fn by_default_wired_devices_go_up_and_a_lease_is_put_on() {
     let facts = done(facts.clone(), &plan(&facts, &wanted(&facts, &assign(&request, &facts), &leases)));
     assert!(words(&facts, "null", &leases).is_empty());
     assert_eq!(
-        words(&facts, "null", &BTreeMap::new()),
+        words(&facts, "null", &Leases::default()),
         [
             "removing address 10.0.2.15/24 from eth0",
             "removing route 0.0.0.0/0 via 10.0.2.2 from eth0"
@@ -346,7 +345,7 @@ fn a_static_interface_in_full() {
         "mtu":9000,"macaddress":"02:aa:00:00:00:01",
         "routes":[{"to":"default","via":"2001:db8::1"},{"to":"10.0.0.0/8","via":"192.0.2.254","metric":7}]}}}"#;
     assert_eq!(
-        words(&machine(), network, &BTreeMap::new()),
+        words(&machine(), network, &Leases::default()),
         [
             "switching lo on",
             "setting accept_ra of eth1 to 0",
@@ -401,7 +400,7 @@ fn what_others_put_there_stays() {
         },
     ];
     assert_eq!(
-        words(&facts, r#"{"version":2,"ethernets":{"eth0":{"dhcp4":true}}}"#, &BTreeMap::new()),
+        words(&facts, r#"{"version":2,"ethernets":{"eth0":{"dhcp4":true}}}"#, &Leases::default()),
         [
             "switching lo on",
             "removing address 10.8.8.8/24 from eth0",
@@ -413,7 +412,7 @@ fn what_others_put_there_stays() {
 
 #[test]
 fn a_gateway_outside_the_network_is_on_the_link() {
-    let leases = BTreeMap::from([(
+    let leases = Leases::from_iter([(
         2,
         Lease {
             address: "10.0.2.15/32".parse().unwrap(),
@@ -445,7 +444,7 @@ proptest! {
         let list: Vec<String> = wants.iter().map(|host| format!("\"10.0.0.{host}/24\"")).collect();
         let network = format!(r#"{{"network":{{"version":2,"ethernets":{{"eth0":{{"dhcp4":true,"mtu":1400,"addresses":[{}]}}}}}}}}"#, list.join(","));
         let request: Request = serde_json::from_str(&network).unwrap();
-        let leases = if with_lease { BTreeMap::from([(2, lease())]) } else { BTreeMap::new() };
+        let leases = if with_lease { Leases::from_iter([(2, lease())]) } else { Leases::default() };
         let facts = done(facts.clone(), &plan(&facts, &wanted(&facts, &assign(&request, &facts), &leases)));
         prop_assert_eq!(plan(&facts, &wanted(&facts, &assign(&request, &facts), &leases)), vec![]);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The boot waits no longer than this.
 pub const LONGEST: Duration = Duration::from_secs(30);
-/// An address from a router alone is enough where DHCP stays silent this long (a network without IPv4).
+/// An IPv6 address alone is enough where DHCP stays silent this long (a network without IPv4).
 const DHCP_GRACE: Duration = Duration::from_secs(5);
 
 /// What is still waited for, in words; none = the network is there. `elapsed` counts from netd's start.
@@ -22,7 +22,10 @@ pub fn waiting(facts: &Facts, assigned: &Assigned, elapsed: Duration) -> Option<
             return None;
         }
         // A cable that is plugged in says more about what is wrong than a port that is not in use.
-        let why = each.into_iter().flatten().min_by_key(|why| why.contains("carrier"));
+        let why = each
+            .into_iter()
+            .flatten()
+            .min_by_key(|why| why.contains("carrier") || why.contains("Wi-Fi"));
         return Some(why.unwrap_or_else(|| "waiting for a wired network interface".into()));
     }
     let missing = assigned.missing.iter().map(|id| missing(id));
@@ -71,19 +74,25 @@ pub fn link(facts: &Facts, settings: &Settings, elapsed: Duration) -> Option<Str
         let joined = link.master.is_some();
         return (!joined).then(|| format!("waiting for {name} to become a member"));
     }
-    let has = |owner: Owner| link.addresses.iter().any(|a| a.owner == owner && a.global && a.usable);
+    let has = |owner: Owner, six: bool| {
+        let is = |a: &crate::facts::Address| a.owner == owner && a.global && a.usable && a.cidr.ip.is_ipv6() == six;
+        link.addresses.iter().any(is)
+    };
     let satisfied = if settings.dhcp4 {
-        has(Owner::Dhcp) || (has(Owner::Router) && elapsed >= DHCP_GRACE)
+        has(Owner::Dhcp, false) || ((has(Owner::Router, true) || has(Owner::Dhcp, true)) && elapsed >= DHCP_GRACE)
+    } else if settings.dhcp6 == Some(true) {
+        has(Owner::Dhcp, true)
     } else if settings.addresses.is_empty() {
-        !settings.accept_ra || has(Owner::Router)
+        !settings.accept_ra || has(Owner::Router, true)
     } else {
         settings.addresses.iter().all(|wanted| is_there(link, wanted.ip))
     };
     match (satisfied, link.carrier) {
         // A static address is there without a cable too: enough for a single node to start.
         (true, _) => None,
+        (false, false) if link.wireless => Some(format!("waiting for {name} to join a Wi-Fi network")),
         (false, false) => Some(format!("waiting for carrier on {name}")),
-        (false, true) if settings.dhcp4 => Some(format!("waiting for a DHCP answer on {name}")),
+        (false, true) if settings.asks() => Some(format!("waiting for a DHCP answer on {name}")),
         (false, true) if settings.addresses.is_empty() => Some(format!("waiting for a router advertisement on {name}")),
         (false, true) => Some(format!("waiting for the addresses of {name}")),
     }
@@ -138,6 +147,32 @@ mod tests {
         assert_eq!(why("null", vec![eth(2, false, &[]), eth(3, true, &dhcp)], SECOND), "ready");
         assert_eq!(why("null", vec![eth(2, true, &ra)], SECOND), "waiting for a DHCP answer on eth0");
         assert_eq!(why("null", vec![eth(2, true, &ra)], 6 * SECOND), "ready");
+        let six = [("2001:db8::77/128", Owner::Dhcp)];
+        assert_eq!(why("null", vec![eth(2, true, &six)], SECOND), "waiting for a DHCP answer on eth0");
+        assert_eq!(why("null", vec![eth(2, true, &six)], 6 * SECOND), "ready");
+    }
+
+    #[test]
+    fn an_address_by_dhcpv6_is_waited_for_where_it_is_asked_for() {
+        let network = r#"{"version":2,"ethernets":{"eth0":{"dhcp6":true}}}"#;
+        let ra = [("2001:db8::5/64", Owner::Router)];
+        let six = [("2001:db8::77/128", Owner::Dhcp)];
+        assert_eq!(
+            why(network, vec![eth(2, true, &ra)], 9 * SECOND),
+            "waiting for a DHCP answer on eth0"
+        );
+        assert_eq!(why(network, vec![eth(2, true, &six)], SECOND), "ready");
+    }
+
+    #[test]
+    fn a_radio_without_a_network_says_so() {
+        let wlan = Link {
+            name: "wlan0".into(),
+            wireless: true,
+            ..eth(2, false, &[])
+        };
+        let network = r#"{"version":2,"wifis":{"wlan0":{"dhcp4":true}}}"#;
+        assert_eq!(why(network, vec![wlan], SECOND), "waiting for wlan0 to join a Wi-Fi network");
     }
 
     #[test]

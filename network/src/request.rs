@@ -4,7 +4,8 @@ use crate::address::{Cidr, Mac};
 use crate::device::{Device, Kind, device, made};
 use crate::facts::{Facts, Link, MAIN, Rule};
 use serde::Deserialize;
-use skerry_config::{Interface, Match, Network, Overrides};
+use skerry_config::ports::Firewall;
+use skerry_config::{Interface, Match, Network, Overrides, Wifi};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -18,6 +19,10 @@ pub struct Request {
     pub dns_nameservers: Vec<String>,
     /// Time servers besides those that DHCP names.
     pub ntp_servers: Vec<String>,
+    /// Which ports are open; none = nobody said, and nothing is done about it.
+    pub firewall: Option<Firewall>,
+    /// Wi-Fi networks in k3OS's form, for the radios that the section does not name.
+    pub wifi: Vec<Wifi>,
 }
 
 /// What one interface should be.
@@ -31,6 +36,8 @@ pub struct Settings {
     pub dhcp4: bool,
     /// What of DHCP's answer counts.
     pub overrides: Overrides,
+    /// An address by DHCPv6; none = as routers say.
+    pub dhcp6: Option<bool>,
     /// Router advertisements count.
     pub accept_ra: bool,
     /// Static addresses.
@@ -57,6 +64,11 @@ impl Settings {
     /// Whether it only carries what another interface sends.
     pub fn is_port(&self) -> bool {
         self.master.as_ref().is_some_and(|master| !master.kind.leaves_addresses())
+    }
+
+    /// Whether the owner wants an address from a server.
+    pub fn asks(&self) -> bool {
+        self.dhcp4 || self.dhcp6 == Some(true)
     }
 }
 
@@ -112,9 +124,10 @@ const FIRST_PRIORITY: u32 = 30_000;
 
 /// Finds the interface that each entry means. The first entry (in the order of their ids) that fits an interface gets it.
 pub fn assign(request: &Request, facts: &Facts) -> Assigned {
-    // A section that names no wired interface (only a radio, say, which is not in effect yet) must not make the machine unreachable.
+    // A section that names no interface must not make the machine unreachable.
     let Some(network) = request.network.as_ref().filter(|network| names_any(network)) else {
-        let links = facts.links.iter().filter(|l| is_wired_hardware(l)).map(by_default).collect();
+        let is_ours = |link: &&Link| is_wired_hardware(link) || !request.wifi.is_empty() && is_radio(link);
+        let links = facts.links.iter().filter(is_ours).map(by_default).collect();
         return Assigned {
             links,
             any: true,
@@ -123,20 +136,32 @@ pub fn assign(request: &Request, facts: &Facts) -> Assigned {
     };
     let mut assigned = Assigned::default();
     let mut ids: Vec<(&str, u32)> = Vec::new();
-    for (id, interface) in &network.ethernets {
+    let hardware = network.ethernets.iter().map(|(id, interface)| ("ethernets", id, interface));
+    let hardware = hardware.chain(network.wifis.iter().map(|(id, interface)| ("wifis", id, interface)));
+    for (section, id, interface) in hardware {
+        let means = if section == "wifis" { fits_radio } else { fits };
         let fitting: Vec<&Link> = facts
             .links
             .iter()
-            .filter(|link| fits(id, interface.matches.as_ref(), link) && assigned.links.iter().all(|s| s.index != link.index))
+            .filter(|link| means(id, interface.matches.as_ref(), link) && assigned.links.iter().all(|s| s.index != link.index))
             .collect();
         if fitting.is_empty() && !interface.optional {
             assigned.missing.push(id.clone());
         }
         for link in fitting {
-            let settings = settings("ethernets", id, interface, link, &mut assigned.problems);
+            let settings = settings(section, id, interface, link, &mut assigned.problems);
             assigned.links.push(settings);
             ids.push((id, link.index));
         }
+    }
+    if !request.wifi.is_empty() {
+        let named: BTreeSet<u32> = assigned.links.iter().map(|settings| settings.index).collect();
+        let others = facts.links.iter().filter(|link| is_radio(link) && !named.contains(&link.index));
+        // The section says what the boot waits for.
+        assigned.links.extend(others.map(|link| Settings {
+            optional: true,
+            ..by_default(link)
+        }));
     }
     for (kind, section, name, interface) in made_of(network) {
         assigned.names.insert(name.to_owned());
@@ -147,7 +172,7 @@ pub fn assign(request: &Request, facts: &Facts) -> Assigned {
                 let mut settings = settings(section, name, interface, link, &mut assigned.problems);
                 settings.table = interface.table.filter(|_| kind == Kind::Vrf).unwrap_or(MAIN);
                 // What only joins others waits for no router, unless it is told to.
-                settings.optional |= !settings.dhcp4 && settings.addresses.is_empty() && interface.accept_ra != Some(true);
+                settings.optional |= !settings.asks() && settings.addresses.is_empty() && interface.accept_ra != Some(true);
                 assigned.links.push(settings);
                 ids.push((name, link.index));
             }
@@ -193,7 +218,7 @@ fn make(network: &Network, facts: &Facts, ids: &[(&str, u32)], assigned: &mut As
         for index in device.iter().filter_map(|device| device.base) {
             if let Some(base) = known(&mut assigned.links, facts, index) {
                 // What only carries VLANs waits for no router.
-                base.optional |= !base.dhcp4 && base.addresses.is_empty();
+                base.optional |= !base.asks() && base.addresses.is_empty();
             }
         }
         assigned.devices.extend(device);
@@ -243,7 +268,10 @@ fn all_of(network: &Network) -> impl Iterator<Item = (&'static str, &str, &Inter
         .ethernets
         .iter()
         .map(|(id, interface)| ("ethernets", id.as_str(), interface));
-    wired.chain(made_of(network).map(|(_, section, name, interface)| (section, name, interface)))
+    let radios = network.wifis.iter().map(|(id, interface)| ("wifis", id.as_str(), interface));
+    wired
+        .chain(radios)
+        .chain(made_of(network).map(|(_, section, name, interface)| (section, name, interface)))
 }
 
 /// The settings of an interface; one that no entry means is switched on and nothing else.
@@ -251,6 +279,7 @@ fn known<'a>(links: &'a mut Vec<Settings>, facts: &Facts, index: u32) -> Option<
     if links.iter().all(|settings| settings.index != index) {
         links.push(Settings {
             dhcp4: false,
+            dhcp6: Some(false),
             accept_ra: false,
             optional: true,
             ..by_default(facts.link(index)?)
@@ -266,8 +295,8 @@ fn join(settings: &mut Settings, master: &Master, table: u32) -> Option<&'static
         settings.table = table;
         return None;
     }
-    let had = settings.dhcp4 || !settings.addresses.is_empty() || !settings.routes.is_empty();
-    (settings.dhcp4, settings.accept_ra) = (false, false);
+    let had = settings.asks() || !settings.addresses.is_empty() || !settings.routes.is_empty();
+    (settings.dhcp4, settings.dhcp6, settings.accept_ra) = (false, Some(false), false);
     settings.addresses.clear();
     settings.routes.clear();
     had.then_some("a member has no addresses and routes of its own; leaving them out")
@@ -299,12 +328,17 @@ fn is_wired_hardware(link: &Link) -> bool {
     link.hardware && link.ethernet && !link.wireless && !link.loopback
 }
 
+fn is_radio(link: &Link) -> bool {
+    link.hardware && link.ethernet && link.wireless && !link.loopback
+}
+
 fn by_default(link: &Link) -> Settings {
     Settings {
         index: link.index,
         name: link.name.clone(),
         dhcp4: true,
         overrides: Overrides::default(),
+        dhcp6: None,
         accept_ra: true,
         addresses: Vec::new(),
         routes: Vec::new(),
@@ -323,6 +357,15 @@ fn by_default(link: &Link) -> Settings {
 /// By its exact name an entry may mean any Ethernet interface. Every other way to match (a pattern, a driver, a hardware address, a
 /// path) finds real devices only: containers' interfaces match `*`, and a VLAN has the hardware address of its base.
 fn fits(id: &str, matches: Option<&Match>, link: &Link) -> bool {
+    fits_among(is_wired_hardware, id, matches, link)
+}
+
+/// Whether an entry of the radios means this interface.
+pub fn fits_radio(id: &str, matches: Option<&Match>, link: &Link) -> bool {
+    link.wireless && fits_among(is_radio, id, matches, link)
+}
+
+fn fits_among(real: fn(&Link) -> bool, id: &str, matches: Option<&Match>, link: &Link) -> bool {
     if link.loopback || !link.ethernet {
         return false;
     }
@@ -335,7 +378,7 @@ fn fits(id: &str, matches: Option<&Match>, link: &Link) -> bool {
         mac.is_some() && (mac == link.permanent_mac || mac == link.mac)
     });
     !nothing
-        && (exact_name || is_wired_hardware(link))
+        && (exact_name || real(link))
         && is(&matches.name, Some(&link.name))
         && is(&matches.driver, link.driver.as_deref())
         && is(&matches.path, link.path.as_deref())
@@ -376,6 +419,7 @@ fn settings(section: &str, id: &str, interface: &Interface, link: &Link, problem
     };
     let mut settings = by_default(link);
     settings.dhcp4 = interface.dhcp4;
+    settings.dhcp6 = interface.dhcp6;
     settings.overrides.clone_from(&interface.dhcp4_overrides);
     settings.accept_ra = interface.accept_ra.unwrap_or(true);
     settings.optional = interface.optional;
@@ -496,6 +540,25 @@ mod tests {
             names(r#"{"network":null,"dns_nameservers":[],"ntp_servers":[]}"#).0,
             ["eth0", "eth1"]
         );
+    }
+
+    #[test]
+    fn a_radio_is_ours_where_a_network_to_join_is_named() {
+        assert_eq!(names(r#"{"wifi":[{"name":"home"}]}"#).0, ["eth0", "eth1", "wlan0"]);
+        let wifis = |entries: &str, more: &str| {
+            let wired = r#""ethernets":{"wired":{"match":{"name":"*"},"optional":true}}"#;
+            names(&format!(r#"{{"network":{{"version":2,{wired},"wifis":{{{entries}}}}}{more}}}"#))
+        };
+        let all = ["eth0", "eth1", "wlan0"].map(str::to_owned).to_vec();
+        let found = wifis(r#""wlan0":{"dhcp4":true},"wlan7":{}"#, "");
+        assert_eq!(found, (all.clone(), vec!["wlan7".to_owned()]));
+        assert_eq!(
+            wifis(r#""any":{"match":{"name":"*"}}"#, "").0,
+            all,
+            "a pattern of radios means radios"
+        );
+        assert_eq!(wifis(r#""eth0":{}"#, "").0, ["eth0", "eth1"], "a cable is no radio");
+        assert_eq!(wifis("", r#","wifi":[{"name":"home"}]"#).0, all);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The report to the rest of the system: `/run/skerry/network-state.json`.
 
 use crate::address::Cidr;
-use crate::facts::{Facts, Owner, Route};
-use crate::names::link_dns;
+use crate::facts::{self, Facts, Owner, Route};
+use crate::names::{link_dns, link_dns6};
 use crate::ready;
 use crate::request::Assigned;
 use crate::wanted::Leases;
 use serde::{Deserialize, Serialize};
+use skerry_config::ports::Opening;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -47,8 +48,34 @@ pub struct Interface {
 pub struct Address {
     /// With its prefix.
     pub address: Cidr,
-    /// `static`, `dhcp4`, `ra`, or `other` (put there by somebody else).
+    /// `static`, `dhcp4`, `dhcp6`, `ra`, or `other` (put there by somebody else).
     pub origin: String,
+}
+
+/// What else there is to say: `/run/skerry/netd.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct More {
+    /// The firewall; none = nobody said whether there should be one.
+    pub firewall: Option<Wall>,
+    /// A configuration is on trial until then: milliseconds of the kernel's clock that only goes forward.
+    pub trial_until_ms: Option<u64>,
+}
+
+/// The firewall, as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wall {
+    /// It should be there.
+    pub on: bool,
+    /// The kernel has it as it should be.
+    pub done: bool,
+    /// The interfaces by which others come.
+    pub outside: Vec<String>,
+    /// What is open.
+    pub open: Vec<Opening>,
+    /// Why the kernel has it not.
+    pub problem: Option<String>,
 }
 
 /// Writes down how our interfaces are. `elapsed` counts from netd's start.
@@ -64,7 +91,7 @@ pub fn state(facts: &Facts, assigned: &Assigned, leases: &Leases, elapsed: Durat
         ..Interface::default()
     });
     ours.map(|(settings, link)| {
-        let lease = leases.get(&link.index);
+        let lease = leases.four.get(&link.index);
         let addresses = link.addresses.iter().filter(|a| a.global && a.usable);
         Interface {
             name: link.name.clone(),
@@ -79,23 +106,35 @@ pub fn state(facts: &Facts, assigned: &Assigned, leases: &Leases, elapsed: Durat
             addresses: addresses
                 .map(|a| Address {
                     address: a.cidr,
-                    origin: origin(a.owner).to_owned(),
+                    origin: origin(a).to_owned(),
                 })
                 .collect(),
             gateway: gateway(facts, link.index, settings.table).map(|ip| ip.to_string()),
-            dns: link_dns(settings, lease).iter().map(ToString::to_string).collect(),
-            ntp: lease
-                .map(|lease| lease.ntp.iter().map(ToString::to_string).collect())
-                .unwrap_or_default(),
+            dns: [link_dns(settings, leases), link_dns6(settings, leases)]
+                .concat()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            ntp: ntp(leases, link.index),
         }
     })
     .chain(missing)
     .collect()
 }
 
-const fn origin(owner: Owner) -> &'static str {
-    match owner {
+fn ntp(leases: &Leases, index: u32) -> Vec<String> {
+    let four = leases.four.get(&index).map(|lease| lease.ntp.as_slice()).unwrap_or_default();
+    let six = leases.six.get(&index).map(|lease| lease.ntp.as_slice()).unwrap_or_default();
+    four.iter()
+        .map(ToString::to_string)
+        .chain(six.iter().map(ToString::to_string))
+        .collect()
+}
+
+const fn origin(address: &facts::Address) -> &'static str {
+    match address.owner {
         Owner::Static => "static",
+        Owner::Dhcp if address.cidr.ip.is_ipv6() => "dhcp6",
         Owner::Dhcp => "dhcp4",
         Owner::Router => "ra",
         Owner::Other => "other",
@@ -116,7 +155,7 @@ fn gateway(facts: &Facts, index: u32, table: u32) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{self, Link};
+    use crate::facts::Link;
     use crate::request::{Request, assign};
 
     #[test]
@@ -138,6 +177,7 @@ mod tests {
             addresses: vec![
                 address("10.0.2.15/24", Owner::Dhcp, true),
                 address("fec0::5054:ff:fe12:3456/64", Owner::Router, true),
+                address("fec0::77/128", Owner::Dhcp, true),
                 address("fe80::1/64", Owner::Other, false),
             ],
             ..Link::default()
@@ -163,10 +203,10 @@ mod tests {
             missing: vec!["lan".into()],
             ..assign(&Request::default(), &facts)
         };
-        let state = state(&facts, &assigned, &Leases::new(), Duration::ZERO);
+        let state = state(&facts, &assigned, &Leases::default(), Duration::ZERO);
         assert_eq!(
             serde_json::to_string(&state).unwrap(),
-            r#"[{"name":"eth0","kind":"device","mac":"52:54:00:12:34:56","up":true,"addresses":[{"address":"10.0.2.15/24","origin":"dhcp4"},{"address":"fec0::5054:ff:fe12:3456/64","origin":"ra"}],"gateway":"10.0.2.2","dns":[],"ntp":[],"mtu":1500,"master":null,"dhcp_server":null,"waits":null,"optional":false},{"name":"lan","kind":"missing","mac":"","up":false,"addresses":[],"gateway":null,"dns":[],"ntp":[],"mtu":0,"master":null,"dhcp_server":null,"waits":"waiting for interface lan of the config to appear","optional":false}]"#
+            r#"[{"name":"eth0","kind":"device","mac":"52:54:00:12:34:56","up":true,"addresses":[{"address":"10.0.2.15/24","origin":"dhcp4"},{"address":"fec0::5054:ff:fe12:3456/64","origin":"ra"},{"address":"fec0::77/128","origin":"dhcp6"}],"gateway":"10.0.2.2","dns":[],"ntp":[],"mtu":1500,"master":null,"dhcp_server":null,"waits":null,"optional":false},{"name":"lan","kind":"missing","mac":"","up":false,"addresses":[],"gateway":null,"dns":[],"ntp":[],"mtu":0,"master":null,"dhcp_server":null,"waits":"waiting for interface lan of the config to appear","optional":false}]"#
         );
     }
 }

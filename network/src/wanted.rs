@@ -3,6 +3,7 @@
 use crate::address::{Cidr, Mac};
 use crate::device::{Device, Kind};
 use crate::dhcp::lease::Lease;
+use crate::dhcp6::lease::Lease6;
 use crate::facts::{Facts, Owner, Route, Rule};
 use crate::request::{Assigned, Settings};
 use skerry_config::Overrides;
@@ -14,7 +15,22 @@ use std::net::IpAddr;
 const DHCP_METRIC: u32 = 1024;
 
 /// The leases in force, by the interface's number.
-pub type Leases = BTreeMap<u32, Lease>;
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leases {
+    /// Of IPv4.
+    pub four: BTreeMap<u32, Lease>,
+    /// Of IPv6.
+    pub six: BTreeMap<u32, Lease6>,
+}
+
+impl FromIterator<(u32, Lease)> for Leases {
+    fn from_iter<T: IntoIterator<Item = (u32, Lease)>>(leases: T) -> Self {
+        Self {
+            four: leases.into_iter().collect(),
+            six: BTreeMap::new(),
+        }
+    }
+}
 
 /// What every interface of ours should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,7 +73,8 @@ pub fn wanted(facts: &Facts, assigned: &Assigned, leases: &Leases) -> Wanted {
         name: link.name.clone(),
         ..WantedLink::default()
     });
-    let ours = assigned.links.iter().map(|settings| one(settings, leases.get(&settings.index)));
+    let of = |index: u32| (leases.four.get(&index), leases.six.get(&index));
+    let ours = assigned.links.iter().map(|settings| one(settings, of(settings.index)));
     Wanted {
         devices: assigned.devices.clone(),
         names: assigned.names.clone(),
@@ -66,12 +83,18 @@ pub fn wanted(facts: &Facts, assigned: &Assigned, leases: &Leases) -> Wanted {
     }
 }
 
-fn one(settings: &Settings, lease: Option<&Lease>) -> WantedLink {
+fn one(settings: &Settings, (lease, lease6): (Option<&Lease>, Option<&Lease6>)) -> WantedLink {
     let lease = lease.filter(|_| settings.dhcp4);
     let mut addresses: Vec<(Cidr, Owner)> = settings.addresses.iter().map(|cidr| (*cidr, Owner::Static)).collect();
     if let Some(lease) = lease {
         if addresses.iter().all(|(cidr, _)| cidr.ip != lease.address.ip) {
             addresses.push((lease.address, Owner::Dhcp));
+        }
+    }
+    if let Some(ip) = lease6.and_then(|lease| lease.address).map(IpAddr::V6) {
+        // A bare address: what else is on the link, routers say.
+        if addresses.iter().all(|(cidr, _)| cidr.ip != ip) {
+            addresses.push((Cidr { ip, prefix: 128 }, Owner::Dhcp));
         }
     }
     let near = |via: IpAddr| addresses.iter().any(|(cidr, _)| cidr.contains(via)) || is_link_local(via);

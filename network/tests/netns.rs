@@ -145,19 +145,23 @@ impl Lab {
 
     fn node(&mut self, network: &str) -> usize {
         self.configure(network);
+        self.netd(&[])
+    }
+
+    fn netd(&mut self, more: &[&str]) -> usize {
         let (run, state, chrony) = (self.path("run"), self.path("state"), self.path("chrony"));
-        self.start(
-            "n",
-            env!("CARGO_BIN_EXE_netd"),
-            &["--run", &run, "--state", &state, "--chrony", &chrony],
-        )
+        let words = ["--run", &run, "--state", &state, "--chrony", &chrony];
+        self.start("n", env!("CARGO_BIN_EXE_netd"), &[&words, more].concat())
+    }
+
+    fn configure(&self, network: &str) {
+        self.write("run/network.json", &asked(network, "null"));
     }
 
     #[allow(clippy::disallowed_methods, reason = "a test's file need not outlive a power cut")]
-    fn configure(&self, network: &str) {
+    fn write(&self, name: &str, text: &str) {
         fs::create_dir_all(self.dir.join("run")).unwrap();
-        let text = format!(r#"{{"network":{network},"dns_nameservers":["9.9.9.9"],"ntp_servers":["ntp.example"]}}"#);
-        fs::write(self.dir.join("run/network.json"), text).unwrap();
+        fs::write(self.dir.join(name), text).unwrap();
     }
 
     fn path(&self, name: &str) -> String {
@@ -226,6 +230,11 @@ impl Drop for Lab {
     }
 }
 
+/// The content of `network.json`.
+fn asked(network: &str, firewall: &str) -> String {
+    format!(r#"{{"network":{network},"dns_nameservers":["9.9.9.9"],"ntp_servers":["ntp.example"],"firewall":{firewall}}}"#)
+}
+
 fn ip(words: &[&str]) {
     assert!(Command::new("ip").args(words).status().unwrap().success(), "ip {words:?}");
 }
@@ -284,7 +293,9 @@ fn a_lease_is_got_fast_and_everything_is_written() {
     lab.node(DHCP);
     lab.ready();
     assert_eq!(lab.on("n", "ip -4 -o addr show eth0; ip route"), before);
-    assert!(lab.read("log").contains("rebooting"), "the kept lease was asked for");
+    let log = lab.read("log");
+    assert!(log.contains("rebooting"), "the kept lease was asked for");
+    assert!(!log.contains("removing"), "it was never taken away: {log}");
 }
 
 #[test]
@@ -461,6 +472,299 @@ fn a_router_gives_an_address_by_announcing() {
         lab.on("n", "ip -6 route")
     );
     assert_eq!(lab.on("n", "cat /proc/sys/net/ipv6/conf/eth0/accept_ra").trim(), "2");
+}
+
+/// dnsmasq announces that it has addresses, or only names, and nobody's configuration says anything of it.
+#[test]
+fn a_router_sends_to_a_dhcpv6_server() {
+    for (name, range, address) in [("6a", "fd77::50,fd77::5f,64,1h", true), ("6i", "fd77::,ra-stateless,64,1h", false)] {
+        let Some(mut lab) = Lab::new(name) else { return };
+        lab.on("s", "ip -6 addr add fd77::1/64 dev up0 nodad");
+        lab.server(
+            POOL,
+            &[
+                "--enable-ra",
+                &format!("--dhcp-range={range}"),
+                "--ra-param=up0,4,1800",
+                "--dhcp-option=option6:dns-server,[fd77::3]",
+                "--dhcp-option=option6:domain-search,six.example",
+            ],
+        );
+        lab.node(DHCP);
+        lab.ready();
+        let resolv = lab.wait("the server's names", |lab| {
+            let text = lab.read("run/resolv.conf");
+            text.contains("nameserver fd77::3\n").then_some(text)
+        });
+        assert!(resolv.contains("search six.example\n"), "{resolv}");
+        if address {
+            let state = lab.wait("the address by the server", |lab| {
+                let text = lab.read("run/network-state.json");
+                text.contains(r#""origin":"dhcp6""#).then_some(text)
+            });
+            let addresses = lab.on("n", "ip -6 -o addr show eth0");
+            assert!(
+                addresses.contains("inet6 fd77::5") && addresses.contains("/128 scope global"),
+                "{addresses}"
+            );
+            assert!(state.contains("fd77::5"), "{state}");
+        } else {
+            assert!(!lab.read("run/network-state.json").contains("dhcp6"), "only names were asked for");
+        }
+    }
+}
+
+/// `dhcp6: true` waits for the address, without IPv4; a new start, and a cable that breaks, keep it and have it confirmed.
+#[test]
+fn an_address_by_dhcpv6_alone() {
+    const SIX: &str = r#"{"version":2,"ethernets":{"eth0":{"dhcp6":true}}}"#;
+    let Some(mut lab) = Lab::new("6s") else { return };
+    lab.on("s", "ip -6 addr add fd77::1/64 dev up0 nodad");
+    lab.server(POOL, &["--dhcp-range=fd77::50,fd77::5f,64,2m"]);
+    let node = lab.node(SIX);
+    let said = lab.ready();
+    assert!(
+        said.contains("STATUS=waiting for a DHCP answer on eth0") && said.contains("fd77::5"),
+        "{said}"
+    );
+    let addresses = |lab: &Lab| lab.on("n", "ip -6 -o addr show eth0 scope global | awk '{print $4}'");
+    let before = addresses(&lab);
+    assert!(before.starts_with("fd77::5") && before.trim().ends_with("/128"), "{before}");
+    lab.end(node, rustix::process::Signal::TERM);
+    assert_eq!(addresses(&lab), before, "ending leaves everything");
+    lab.node(SIX);
+    lab.ready();
+    let rebound = |lab: &Lab, times| (lab.read("log").matches("DHCPREBIND").count() >= times && addresses(lab) == before).then_some(());
+    lab.wait("the confirmation", |lab| rebound(lab, 1));
+    assert!(
+        !lab.read("log").contains("removing"),
+        "it was never taken away\n{}",
+        lab.read("log")
+    );
+    lab.on("s", "ip link set up0 down");
+    lab.wait("the loss of the carrier", |lab| {
+        lab.read("run/network-state.json").contains(r#""up":false"#).then_some(())
+    });
+    lab.on("s", "ip link set up0 up; ip -6 addr replace fd77::1/64 dev up0 nodad");
+    lab.wait("the confirmation", |lab| rebound(lab, 2));
+}
+
+/// A server that answers each DHCPv6 question with mutilated answers.
+#[test]
+fn a_dhcpv6_server_that_sends_nonsense_breaks_nothing() {
+    use std::os::fd::AsFd;
+    let Some(mut lab) = Lab::new("6f") else { return };
+    let space = fs::File::open(Path::new("/run/netns").join(lab.space("s"))).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        rustix::thread::move_into_link_name_space(space.as_fd(), Some(rustix::thread::LinkNameSpaceType::Network)).unwrap();
+        let socket = std::net::UdpSocket::bind("[::]:547").unwrap();
+        let index = rustix::net::netdevice::name_to_index(&socket, "up0").unwrap();
+        socket.join_multicast_v6(&"ff02::1:2".parse().unwrap(), index).unwrap();
+        let mut dice = Dice(0x6eed_5eed_5eed_5eed);
+        let (mut question, mut sent) = ([0; 2048], 0);
+        while let Ok((length, from)) = socket.recv_from(&mut question) {
+            for _ in 0..200 {
+                let mut answer = reply6(&question[..length], &mut dice);
+                for _ in 0..dice.roll() % 4 {
+                    let at = usize::from(dice.roll()) * 7 % answer.len();
+                    answer[at] = dice.roll();
+                }
+                if dice.roll() < 40 {
+                    answer.truncate(usize::from(dice.roll()));
+                }
+                let _ = socket.send_to(&answer, from);
+                sent += 1;
+            }
+            let _ = sender.send(sent);
+        }
+    });
+    let node = lab.node(r#"{"version":2,"ethernets":{"eth0":{"dhcp6":true}}}"#);
+    let (start, mut rounds, mut seen) = (Instant::now(), 0, 0);
+    while start.elapsed() < Duration::from_secs(8) && rounds < 25 {
+        if let Ok(count) = receiver.recv_timeout(Duration::from_secs(1)) {
+            (rounds, seen) = (rounds + 1, count);
+        }
+        assert!(lab.children[node].try_wait().unwrap().is_none(), "netd died\n{}", lab.read("log"));
+        let addresses = lab.on("n", "ip -6 -o addr show eth0 scope global");
+        assert!(addresses.lines().count() <= 1, "{addresses}");
+        let resolv = lab.read("run/resolv.conf");
+        assert!(resolv.lines().count() <= 5, "{resolv}");
+        assert!(resolv.chars().all(|c| c == '\n' || (' '..='~').contains(&c)), "{resolv:?}");
+    }
+    println!("{seen} answers in {rounds} rounds");
+    assert!(seen >= 200, "it was not asked\n{}", lab.read("log"));
+}
+
+/// An offer or a grant whose options have the right form and any content, or any length.
+fn reply6(question: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = question[..4].to_vec();
+    bytes[0] = [2, 7][usize::from(dice.roll() % 2)];
+    bytes.extend([0, 1, 0, 10, 0, 3, 0, 1, 2, 0, 0, 0, 0, 1, 0, 2, 0, 4, 1, 2, 3, dice.roll() % 2]);
+    let times = [0, 0, 0, dice.roll(), 0, 0, 0, dice.roll()];
+    bytes.extend([0, 3, 0, 40, 0, 0, 0, 1].iter().chain(&times));
+    bytes.extend([0, 5, 0, 24, 0xfd, 0x77]);
+    bytes.extend([0; 13]);
+    bytes.extend([dice.roll() % 3].iter().chain(&times));
+    for _ in 0..dice.roll() % 12 {
+        let kind = [3, 13, 14, 23, 24, 31, 32, 56, 82][usize::from(dice.roll() % 9)];
+        let length = dice.roll() % 64;
+        bytes.extend([0, kind, 0, length]);
+        for _ in 0..length {
+            bytes.push(dice.roll());
+        }
+    }
+    bytes
+}
+
+/// A control group (version 2) for a test, taken away at its end.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(name: &str) -> Option<Self> {
+        let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+            .into_iter()
+            .map(Path::new)
+            .find(|root| root.join("cgroup.controllers").exists());
+        let made = root.map(|root| root.join(name)).filter(|path| fs::create_dir(path).is_ok());
+        if made.is_none() {
+            println!("SKIP network netns: no control groups (version 2)");
+        }
+        made.map(Self)
+    }
+
+    fn name(&self) -> String {
+        self.0.file_name().unwrap().to_string_lossy().into_owned()
+    }
+}
+
+/// Where `ip netns exec` starts programs, `/sys` is a new one: without control groups.
+const GROUPS: &str = "mount -t cgroup2 none /sys/fs/cgroup";
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // It takes a moment until those who were in it are gone.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// What listens in the system's group is closed to the other end of the cable but for what is open; what listens elsewhere (a pod) is not.
+#[test]
+fn the_firewall_closes_the_systems_own_ports() {
+    let runs = |words: &[&str]| Command::new(words[0]).args(&words[1..]).output().is_ok_and(|o| o.status.success());
+    if !runs(&["nft", "--version"]) || !runs(&["python3", "--version"]) {
+        println!("SKIP network netns: no `nft` or no `python3`");
+        return;
+    }
+    let Some(mut lab) = Lab::new("w4") else { return };
+    let Some(group) = Group::new(&lab.space("g")) else { return };
+    // In the group TCP 8080, 8081 and UDP 8082; outside of it TCP 8090.
+    let listen = "import socket,sys,time\nkeep=[]\nfor a in sys.argv[1:]:\n  k,p=a.split('/')\n  s=socket.socket(socket.AF_INET,socket.SOCK_STREAM if k=='tcp' else socket.SOCK_DGRAM)\n  \
+        s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)\n  s.bind(('0.0.0.0',int(p)))\n  k=='tcp' and s.listen(5)\n  keep.append(s)\nprint('listening',flush=True)\ntime.sleep(600)";
+    lab.write("listen.py", listen);
+    let name = group.name();
+    let path = lab.path("listen.py");
+    let script = format!("{GROUPS} && echo $$ > /sys/fs/cgroup/{name}/cgroup.procs && exec python3 {path} tcp/8080 tcp/8081 udp/8082");
+    lab.start("n", "sh", &["-c", &script]);
+    lab.start("n", "python3", &[&path, "tcp/8090"]);
+    lab.wait("the listeners", |lab| {
+        (lab.read("log").matches("listening").count() == 2).then_some(())
+    });
+    let network = r#"{"version":2,"ethernets":{"eth0":{"addresses":["10.77.0.9/24"]}}}"#;
+    let wall = |on: bool, more: &str| format!(r#"{{"on":{on},"open":[{{"ports":"tcp/8080","why":"the test"}}{more}],"pods":[]}}"#);
+    lab.write("run/network.json", &asked(network, &wall(true, "")));
+    let (run, state, chrony) = (lab.path("run"), lab.path("state"), lab.path("chrony"));
+    let netd = env!("CARGO_BIN_EXE_netd");
+    let script = format!("{GROUPS} && exec {netd} --run {run} --state {state} --chrony {chrony} --group {name}");
+    let node = lab.start("n", "sh", &["-c", &script]);
+    lab.ready();
+    let done = |lab: &Lab| lab.read("run/netd.json").contains(r#""done":true"#).then_some(());
+    lab.wait("the firewall", done);
+    // `ok`, or the error's number: 111 = refused.
+    let ask = |lab: &Lab, side: &str, to: &str, port: u16| {
+        let script =
+            format!("python3 -c \"import socket;s=socket.socket();s.settimeout(5);e=s.connect_ex(('{to}',{port}));print(e or 'ok')\"");
+        lab.on(side, &script).trim().to_owned()
+    };
+    let outside = |lab: &Lab| [8080, 8081, 8090, 8099].map(|port| ask(lab, "s", "10.77.0.9", port));
+    assert_eq!(outside(&lab), ["ok", "111", "ok", "111"], "{}", lab.on("n", "nft list ruleset"));
+    assert_eq!(ask(&lab, "n", "127.0.0.1", 8081), "ok", "the loopback is free");
+    let udp = "python3 -c \"import socket;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(5);s.connect(('10.77.0.9',8082));s.send(b'x');s.recv(9)\" 2>&1 | tail -1";
+    assert!(lab.on("s", udp).contains("refused"), "UDP is refused too");
+    assert!(
+        lab.on("s", "ping -c1 -W5 10.77.0.9").contains("1 received") || !runs(&["ping", "-V"]),
+        "ICMP is free"
+    );
+    // By what is open and closed with an interface, and by one key. Other tables stay as they are.
+    lab.on("n", "nft add table inet others");
+    lab.write(
+        "run/network.json",
+        &asked(network, &wall(true, r#",{"ports":"tcp/8081","why":"a tunnel","with":"tun9"}"#)),
+    );
+    lab.end(node, rustix::process::Signal::HUP);
+    assert_eq!(outside(&lab)[1], "111");
+    lab.on("n", "ip link add tun9 type bridge");
+    lab.wait("the tunnel's port", |lab| (ask(lab, "s", "10.77.0.9", 8081) == "ok").then_some(()));
+    lab.on("n", "ip link del tun9");
+    lab.wait("the tunnel's end", |lab| (ask(lab, "s", "10.77.0.9", 8081) == "111").then_some(()));
+    lab.write("run/network.json", &asked(network, &wall(false, "")));
+    lab.end(node, rustix::process::Signal::HUP);
+    lab.wait("the end of the firewall", |lab| {
+        (ask(lab, "s", "10.77.0.9", 8081) == "ok").then_some(())
+    });
+    lab.wait("the report", |lab| {
+        lab.read("run/netd.json").contains(r#""on":false,"done":true"#).then_some(())
+    });
+    assert_eq!(lab.on("n", "nft list tables").trim(), "table inet others");
+}
+
+/// Milliseconds of the kernel's clock that only goes forward.
+fn clock() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap() * 1000 + u64::try_from(now.tv_nsec).unwrap() / 1_000_000
+}
+
+/// What is on trial counts until its time is over, also through a restart of netd; then what was before counts again by itself.
+#[test]
+fn a_trial_that_nobody_confirms_is_undone() {
+    let Some(mut lab) = Lab::new("tr") else { return };
+    let old = r#"{"version":2,"ethernets":{"eth0":{"addresses":["10.77.0.9/24"]}}}"#;
+    let new = r#"{"version":2,"ethernets":{"eth0":{"addresses":["10.77.0.10/24"]}}}"#;
+    let has = |lab: &Lab, address: &str| {
+        let all = lab.on("n", "ip -4 -o addr show eth0");
+        (all.contains(address) && all.matches("inet ").count() == 1).then_some(())
+    };
+    let node = lab.node(old);
+    lab.ready();
+    has(&lab, "10.77.0.9/24").unwrap();
+    let until = clock() + 4000;
+    lab.write(
+        "run/network-trial.json",
+        &format!(r#"{{"until_ms":{until},"request":{}}}"#, asked(new, "null")),
+    );
+    lab.end(node, rustix::process::Signal::HUP);
+    lab.wait("what is on trial", |lab| has(lab, "10.77.0.10/24"));
+    let told = format!(r#""trial_until_ms":{until}"#);
+    lab.wait("the report", |lab| lab.read("run/netd.json").contains(&told).then_some(()));
+    lab.end(node, rustix::process::Signal::KILL);
+    let node = lab.netd(&[]);
+    lab.ready();
+    has(&lab, "10.77.0.10/24").unwrap();
+    lab.wait("what was before", |lab| has(lab, "10.77.0.9/24"));
+    assert!(clock() >= until, "not before its time");
+    assert!(!lab.dir.join("run/network-trial.json").exists() && lab.read("log").contains("nobody confirmed"));
+    // One whose time was over before netd saw it, and one that cannot be read, count for nothing.
+    for text in [format!(r#"{{"until_ms":1,"request":{}}}"#, asked(new, "null")), "{".to_owned()] {
+        lab.write("run/network-trial.json", &text);
+        lab.end(node, rustix::process::Signal::HUP);
+        lab.wait("its end", |lab| (!lab.dir.join("run/network-trial.json").exists()).then_some(()));
+        has(&lab, "10.77.0.9/24").unwrap();
+    }
 }
 
 /// Whether this kernel can make such a device: where not, a machine's test proves it (tests/src/cases/network.rs).

@@ -60,6 +60,7 @@ pub mod loopback;
 pub mod machine;
 pub mod module;
 pub mod mount;
+pub mod notify;
 pub mod packet;
 pub mod partition;
 pub mod process;

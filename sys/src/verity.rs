@@ -206,14 +206,39 @@ pub fn open(name: &str, image: &Checked, on_corruption: OnCorruption) -> Result<
     }
 }
 
+/// Whether a block under this mapped device was found not to be what it was built as, since it was made.
+pub fn is_damaged(name: &str) -> Result<bool> {
+    let doing = "asking for the state of the mapped device";
+    let control =
+        rustix::fs::open("/dev/mapper/control", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).doing("opening", "/dev/mapper/control")?;
+    let mut bytes = request(name, 0, None).doing(doing, name)?;
+    bytes.resize(STATUS, 0);
+    put(&mut bytes, 12, &STATUS_BYTES.to_ne_bytes()).doing(doing, name)?;
+    exchange(&control, DM_TABLE_STATUS, &mut bytes).doing(doing, name)?;
+    Ok(said_of_root(&bytes) == Some(b'C'))
+}
+
+/// The first letter of the first target's state; `V` (verified) or `C` (corrupted) of a verity target.
+fn said_of_root(answer: &[u8]) -> Option<u8> {
+    let start = answer.get(16..20).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes)?;
+    let start = usize::try_from(start).ok()?;
+    let kind = answer.get(start.checked_add(24)?..)?;
+    kind.starts_with(b"verity\0").then_some(())?;
+    answer.get(start.checked_add(SPEC)?).copied()
+}
+
 // From linux/dm-ioctl.h.
 const DM_DEV_CREATE: u8 = 3;
 const DM_DEV_REMOVE: u8 = 4;
 const DM_DEV_SUSPEND: u8 = 6;
 const DM_TABLE_LOAD: u8 = 9;
+const DM_TABLE_STATUS: u8 = 12;
 const DM_READONLY: u32 = 1;
 const HEADER: usize = 312;
 const SPEC: usize = 40;
+/// Room for the state of a few targets.
+const STATUS: usize = 1024;
+const STATUS_BYTES: u32 = 1024;
 
 struct Target<'a> {
     sectors: u64,
@@ -257,18 +282,28 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) -> io::Result<()> {
 /// One call; the answer is the mapped device's number.
 fn call(control: &OwnedFd, command: u8, name: &str, flags: u32, target: Option<&Target>) -> io::Result<u64> {
     let mut bytes = request(name, flags, target)?;
-    let number = nix::request_code_readwrite!(0xfd, command, HEADER);
-    // SAFETY: the kernel reads and writes at most the number of bytes that the request's size field names, and `request` sets it to
-    // the buffer's length; the buffer outlives the call and nothing else refers to it.
-    let answer = unsafe { nix::libc::ioctl(control.as_raw_fd(), number, bytes.as_mut_ptr()) };
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    exchange(control, command, &mut bytes)?;
     let device = bytes
         .get(40..48)
         .and_then(|b| b.try_into().ok())
         .ok_or(io::ErrorKind::InvalidData)?;
     Ok(u64::from_ne_bytes(device))
+}
+
+/// Sends a request; the answer takes its place.
+fn exchange(control: &OwnedFd, command: u8, bytes: &mut [u8]) -> io::Result<()> {
+    let length = bytes.get(12..16).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
+    if length.and_then(|l| usize::try_from(l).ok()).is_none_or(|l| l > bytes.len()) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let number = nix::request_code_readwrite!(0xfd, command, HEADER);
+    // SAFETY: the kernel reads and writes at most the number of bytes that the request's size field names, which was just seen to be
+    // no more than the buffer's length; the buffer outlives the call and nothing else refers to it.
+    let answer = unsafe { nix::libc::ioctl(control.as_raw_fd(), number, bytes.as_mut_ptr()) };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -391,6 +426,22 @@ mod tests {
         assert_eq!(&bytes[HEADER + 24..HEADER + 31], b"verity\0");
         assert_eq!(&bytes[HEADER + SPEC..HEADER + SPEC + 4], b"1 a\0");
         assert!(request(&"n".repeat(128), 0, None).is_err());
+    }
+
+    #[test]
+    fn the_state_of_a_target() {
+        let mut answer = vec![0; HEADER + SPEC + 8];
+        answer[16..20].copy_from_slice(&312u32.to_ne_bytes());
+        answer[HEADER + 24..HEADER + 31].copy_from_slice(b"verity\0");
+        for letter in *b"VC" {
+            answer[HEADER + SPEC] = letter;
+            assert_eq!(said_of_root(&answer), Some(letter));
+        }
+        answer[HEADER + 24..HEADER + 31].copy_from_slice(b"linear\0");
+        assert_eq!(said_of_root(&answer), None);
+        answer[16..20].copy_from_slice(&u32::MAX.to_ne_bytes());
+        assert_eq!(said_of_root(&answer), None);
+        assert_eq!(said_of_root(&[]), None);
     }
 
     proptest! {

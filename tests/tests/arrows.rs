@@ -166,6 +166,15 @@ fn only_agent_speaks_to_kubernetes() {
     }
 }
 
+/// `logind` for kubelet, `network` for iwd.
+#[test]
+fn only_logind_and_network_speak_dbus() {
+    let graph = Graph::read();
+    for from in graph.rooms.iter().filter(|r| !["logind", "network"].contains(&room(r))) {
+        assert!(!graph.links[from].contains("zbus"), "{from} links zbus");
+    }
+}
+
 /// The package of PID 1 has a second program, `setup`, which parses; PID 1 itself does not so much as name a parser.
 #[test]
 fn pid_1_names_no_parser() {

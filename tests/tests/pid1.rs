@@ -23,6 +23,15 @@ use std::time::{Duration, Instant};
 
 const FAKE: &str = "/usr/bin/fake";
 
+/// What `setup` is always asked for.
+const ALWAYS: [(&str, &str); 5] = [
+    ("storage", ""),
+    ("health", ""),
+    ("coldplug-network", ""),
+    ("host-keys", ""),
+    ("apply-boot", ""),
+];
+
 /// In the new namespaces, before PID 1: `$1` root, `$2` programs, `$3` plans.
 const PREPARE: &str = r#"
 set -e
@@ -103,7 +112,7 @@ impl Booted {
         let dir = Path::new("/dev/shm").join(format!("skerry-pid1-{name}-{}", std::process::id()));
         fs::create_dir_all(dir.join("plans")).unwrap();
         fs::create_dir_all(dir.join("root")).unwrap();
-        for (file, text) in [("storage", ""), ("health", ""), ("apply-boot", "")].iter().chain(files) {
+        for (file, text) in ALWAYS.iter().chain(files) {
             fs::write(dir.join("plans").join(file), text).unwrap();
         }
         assert!(Command::new("mkfifo").arg(dir.join("console")).status().unwrap().success());
@@ -316,6 +325,8 @@ fn boots_tells_and_goes_down_in_reverse() {
         ("storage", State::Done),
         ("plan", State::Done),
         ("health", State::Done),
+        ("network-drivers", State::Done),
+        ("host-keys", State::Done),
         ("setup1", State::Done),
         ("net", State::Running),
         ("ssh", State::Running),

@@ -43,6 +43,9 @@ pub struct Baseline {
     pub has_route: bool,
     /// How many keys of the configuration it did not understand.
     pub dropped: usize,
+    /// There was room on the data partition.
+    #[serde(default)]
+    pub has_room: bool,
 }
 
 /// One unit, at one look.
@@ -69,6 +72,8 @@ pub struct Look {
     pub has_route: bool,
     /// How many keys of the configuration are not understood.
     pub dropped: usize,
+    /// There is room on the data partition.
+    pub has_room: bool,
     /// The owner's probes that failed: name, and what it said.
     pub probes: Vec<(String, String)>,
 }
@@ -92,7 +97,7 @@ impl Default for Rule {
 /// A check that a system did not pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
-    /// Its name: a unit's, `configuration`, `default-route`, `probe NAME`, `boot`.
+    /// Its name: a unit's, `configuration`, `default-route`, `data-room`, `probe NAME`, `boot`.
     pub check: String,
     /// What was seen.
     pub why: String,
@@ -212,6 +217,9 @@ impl Watch {
         if self.baseline.as_ref().is_none_or(|b| b.has_route) && !look.has_route && !(self.baseline.is_none() && plan == Plan::BuiltIn) {
             missing.push(Failed::new("default-route", "there is no way out of the network"));
         }
+        if self.baseline.as_ref().is_some_and(|b| b.has_room) && !look.has_room {
+            missing.push(Failed::new("data-room", "the data partition is full, and was not before"));
+        }
         missing.extend(
             look.probes
                 .iter()
@@ -240,6 +248,7 @@ mod tests {
         Baseline {
             up: up.iter().map(|u| (*u).to_owned()).collect(),
             has_route: true,
+            has_room: true,
             ..Baseline::default()
         }
     }
@@ -249,6 +258,7 @@ mod tests {
             plan: Some(Plan::Config),
             units: units.iter().map(|(name, is_up)| unit(name, *is_up)).collect(),
             has_route: true,
+            has_room: true,
             ..Look::default()
         }
     }
@@ -302,6 +312,13 @@ mod tests {
                 ..well.clone()
             }),
             "default-route"
+        );
+        assert_eq!(
+            failed(&Look {
+                has_room: false,
+                ..well.clone()
+            }),
+            "data-room"
         );
         assert_eq!(
             failed(&Look {

@@ -7,6 +7,7 @@ use skerry_control::request::Request;
 use skerry_sys::file;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// The longest that PID 1 takes to answer.
@@ -14,6 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Units that say nothing of this system: what says or proves that the rest is up, and what waits for others' servers, whose silence
 /// must not undo an update.
 const NOT_ASKED: [&str; 6] = ["health", "confirm", "banner", "banner-ready", "ssh-keys", "clock"];
+
+/// Our own folder on the data partition.
+const DATA: &str = "/var/lib/skerry";
+/// With less room than this the partition is full, in bytes; what ext4 keeps back for root counts as room.
+const ROOM: u64 = 4 << 20;
 
 /// Asks and reads.
 pub fn look() -> Result<Look> {
@@ -24,6 +30,7 @@ pub fn look() -> Result<Look> {
             &file::read_text("/proc/net/ipv6_route", 1 << 20).unwrap_or_default(),
         ),
         dropped: dropped(&file::read_text("/run/skerry/problems.json", 1 << 22).unwrap_or_default()),
+        has_room: file::space(Path::new(DATA)).is_ok_and(|space| space.free >= ROOM),
         ..of(&machine, &units)
     })
 }
@@ -36,6 +43,7 @@ pub fn baseline() -> Result<Baseline> {
         up: look.units.into_iter().filter(|u| u.is_up).map(|u| u.name).collect(),
         has_route: look.has_route,
         dropped: look.dropped,
+        has_room: look.has_room,
     })
 }
 

@@ -17,13 +17,13 @@ pub mod write;
 use crate::client::now;
 use crate::files::{self, Cluster, Join, Role, Servers};
 use crate::identity::Identity;
-use crate::notify::Notify;
 use crate::places::Places;
 use crate::trouble::{Trouble, spread};
 use anyhow::{Context, Result, bail};
 use ask::Asking;
 use skerry_distribution::kubernetes::token;
 use skerry_sys::file;
+use skerry_sys::notify::Notify;
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -7,7 +7,6 @@ use super::{Voice, ask, discovery};
 use crate::client::{self, now};
 use crate::csr::patiently;
 use crate::files::{self, Cluster, Join};
-use crate::notify::Notify;
 use crate::places::Places;
 use crate::trouble::{Trouble, spread};
 use anyhow::{Context, Result, bail};
@@ -16,6 +15,7 @@ use kube::api::Api;
 use skerry_distribution::kubernetes::manifests::BUNDLE;
 use skerry_distribution::kubernetes::token::{self, BootstrapToken};
 use skerry_sys::file;
+use skerry_sys::notify::Notify;
 use std::collections::BTreeSet;
 
 /// What a further server is given.

@@ -14,16 +14,10 @@ use crate::files::Backend;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-/// The tunnel without secrets.
-pub const VXLAN: &str = "skerry-vxlan";
-/// The tunnel with them.
-pub const WIREGUARD: &str = "skerry-wg";
+pub use skerry_distribution::kubernetes::ports::{VXLAN, VXLAN_PORT, WIREGUARD, WIREGUARD_PORT};
+
 /// The tunnel's network number.
 pub const VXLAN_ID: u32 = 1;
-/// UDP, as flannel's on Linux; the kernel's own default.
-pub const VXLAN_PORT: u16 = 8472;
-/// UDP.
-pub const WIREGUARD_PORT: u16 = 51820;
 /// IPv4, UDP, VXLAN and Ethernet headers.
 const VXLAN_HEADERS: u32 = 50;
 /// IPv6, UDP and `WireGuard` headers: what wg-quick(8) takes, whatever the outer packets are.

@@ -21,6 +21,9 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// How much is written at once: with two of these and one for reading back the whole stays below 8 MiB.
+const CHUNK: usize = 512 << 10;
+
 /// What will be done, all of it decided.
 #[derive(Debug)]
 pub struct Job {
@@ -310,7 +313,13 @@ impl Job {
     fn write(&self, device: &mut dyn Device, stop: &Stop, progress: &mut Progress<'_>) -> Result<Report> {
         let mut watched = Watched::new(device, || stop.says(&self.halfway()));
         let mut at = None;
-        let done = perform(&self.plan, &mut watched, &Options::default(), &mut |p| {
+        let options = Options {
+            // `release` has read every byte of it; while it is written, each file is compared once more.
+            check_first: false,
+            chunk: CHUNK,
+            ..Options::default()
+        };
+        let done = perform(&self.plan, &mut watched, &options, &mut |p| {
             if self.is_verbose && at != Some(p.step) && p.phase == Phase::Write {
                 at = Some(p.step);
                 eprintln!("{}. {}", p.step + 1, p.what);

@@ -4,7 +4,7 @@ use super::Reader;
 use crate::Severity;
 use crate::check::{Check, Verdict};
 use crate::merge::{Item, Tree};
-use crate::schema::{Key, Shape};
+use crate::schema::{self, Key, Shape};
 use crate::tree::{Kind, Mark, Node, Scalar, Value};
 use std::collections::BTreeMap;
 
@@ -24,7 +24,11 @@ impl Reader<'_> {
             Shape::Number => Tree::Number(self.number(&node, key, path)?),
             Shape::Texts => self.texts(node, key, path)?,
             Shape::TextMap => self.text_map(node, key, path)?,
-            Shape::Section(keys) => Tree::Section(self.open_section(node, keys, path)?),
+            Shape::Section(keys) => Tree::Section(match (key.short, &node.value) {
+                (Some(name), Value::Scalar(_)) => self.short_section(node, keys, name, path)?,
+                (Some(name), Value::List(_)) if self.is_cmdline() => self.short_section(node, keys, name, path)?,
+                _ => self.open_section(node, keys, path)?,
+            }),
             Shape::Sections(keys) => self.sections(node, key, keys, path)?,
             Shape::Named(keys) => self.named(node, key, keys, path)?,
         };
@@ -46,6 +50,17 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// A text where a section may stand: the value of its key `name`. The other keys are cleared: what an earlier source said there
+    /// was not meant for this value.
+    fn short_section(&mut self, node: Node, keys: &'static [Key], name: &str, path: &str) -> Option<BTreeMap<&'static str, Item>> {
+        let spot = self.report.spot(node.mark);
+        let key = schema::find(keys, name)?;
+        let item = self.value(node, key, path)?;
+        let mut section: BTreeMap<_, _> = keys.iter().map(|key| (key.name, Item::new(spot, Tree::Empty))).collect();
+        section.insert(key.name, item);
+        Some(section)
     }
 
     /// A scalar's text as written, unless the rule of its key refuses it.

@@ -24,17 +24,15 @@ pub(crate) const NETWORK: &[Key] = &[
         .on(&[Network], "made by netd")
         .checked(Check::Element(check::vrf)),
     key("wifis", "wifis", &[], Named(INTERFACE))
-        .on(&[], "checked and kept")
-        .not_yet("Wi-Fi is not set up"),
+        .on(&[Network], "joined by iwd, addresses by netd")
+        .checked(Check::Element(check::ethernet)),
 ];
 
 pub(crate) const INTERFACE: &[Key] = &[
     key("match", "match", &[], Section(MATCH)).on(&[Network], "chooses the device"),
     key("dhcp4", "dhcp4", &[], Bool).on(&[Network], "asks for an IPv4 address"),
     key("dhcp4-overrides", "dhcp4Overrides", &["dhcp4_overrides"], Section(OVERRIDES)),
-    key("dhcp6", "dhcp6", &[], Bool)
-        .on(&[], "kept")
-        .not_yet("no address is asked for by DHCPv6; router advertisements give one"),
+    key("dhcp6", "dhcp6", &[], Bool).on(&[Network], "asks for an IPv6 address"),
     key("accept-ra", "acceptRa", &["accept_ra"], Bool).on(&[Network], "whether router advertisements count"),
     key("addresses", "addresses", &[], Texts)
         .on(&[Network], "added to the interface")
@@ -70,7 +68,12 @@ pub(crate) const INTERFACE: &[Key] = &[
     key("parameters", "parameters", &[], TextMap)
         .on(&[Network], "set on the bond or bridge")
         .checked(Check::Pair(check::parameter)),
-    key("access-points", "accessPoints", &["access_points"], Named(ACCESS_POINT)),
+    key("access-points", "accessPoints", &["access_points"], Named(ACCESS_POINT))
+        .on(&[Network], "joined, the preferred one of those in range")
+        .checked(Check::Element(check::access_point)),
+    key("regulatory-domain", "regulatoryDomain", &["regulatory_domain"], Text)
+        .on(&[Network], "what the radios may do")
+        .checked(Check::Text(check::country)),
 ];
 
 const MATCH: &[Key] = &[
@@ -114,7 +117,11 @@ const OVERRIDES: &[Key] = &[
     key("route-metric", "routeMetric", &["route_metric"], Number).on(&[Network], "the metric of DHCP's routes"),
 ];
 
-const ACCESS_POINT: &[Key] = &[key("password", "password", &[], Text).secret(), key("hidden", "hidden", &[], Bool)];
+const ACCESS_POINT: &[Key] = &[
+    key("password", "password", &[], Text).secret(),
+    key("hidden", "hidden", &[], Bool),
+    key("priority", "priority", &[], Number),
+];
 
 /// Names that netplan knows and this release does not.
 pub(crate) const NOT_YET: &[&str] = &[
@@ -141,7 +148,6 @@ pub(crate) const NOT_YET: &[&str] = &[
     "neigh-suppress",
     "auth",
     "ignore-carrier",
-    "regulatory-domain",
     "scope",
     "type",
     "advertised-mss",

@@ -53,6 +53,12 @@ pub enum Meaning {
     FlannelBackend,
     /// An add-on not to install.
     Disable,
+    /// Helm charts are not to be installed.
+    DisableHelm,
+    /// Network policies are not wanted.
+    DisablePolicies,
+    /// Where volumes of the class `local-path` lie on a node.
+    StoragePath,
     /// No kube-proxy.
     DisableProxy,
     /// A further copy of the owner's kubeconfig.
@@ -102,9 +108,9 @@ pub enum Meaning {
 use Component::{ApiServer, ControllerManager, Etcd, Kubelet, Proxy, Scheduler};
 use Meaning::{
     AdvertiseAddress, AgentToken, AgentTokenFile, Arg, AsIs, ClusterCidr, ClusterDns, ClusterDomain, ClusterInit, DatastoreCa,
-    DatastoreCert, DatastoreEndpoint, DatastoreKey, Disable, DisableProxy, FlannelBackend, NoSnapshots, NodeExternalIp, NodeIp, NodeLabel,
-    NodeName, NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, SnapshotDir, SnapshotName, SnapshotRetention, SnapshotSchedule,
-    TlsSan, Token, TokenFile, Without, WriteKubeconfig, WriteKubeconfigMode,
+    DatastoreCert, DatastoreEndpoint, DatastoreKey, Disable, DisableHelm, DisablePolicies, DisableProxy, FlannelBackend, NoSnapshots,
+    NodeExternalIp, NodeIp, NodeLabel, NodeName, NodePorts, NodeTaint, ResolvConf, Server, ServiceCidr, SnapshotDir, SnapshotName,
+    SnapshotRetention, SnapshotSchedule, StoragePath, TlsSan, Token, TokenFile, Without, WriteKubeconfig, WriteKubeconfigMode,
 };
 
 /// Whether a flag is followed by a value.
@@ -143,6 +149,9 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
     ("disable", VALUE, Disable),
     ("no-deploy", VALUE, Disable),
     ("disable-kube-proxy", SWITCH, DisableProxy),
+    ("disable-helm-controller", SWITCH, DisableHelm),
+    ("disable-network-policy", SWITCH, DisablePolicies),
+    ("default-local-storage-path", VALUE, StoragePath),
     ("write-kubeconfig", VALUE, WriteKubeconfig),
     ("o", VALUE, WriteKubeconfig),
     ("write-kubeconfig-mode", VALUE, WriteKubeconfigMode),
@@ -162,8 +171,6 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
     ("kubelet-arg", VALUE, Arg(Kubelet)),
     ("kube-proxy-arg", VALUE, Arg(Proxy)),
     // What is so anyway.
-    ("disable-network-policy", SWITCH, AsIs),
-    ("disable-helm-controller", SWITCH, AsIs),
     ("disable-cloud-controller", SWITCH, AsIs),
     ("disable-default-registry-endpoint", SWITCH, AsIs),
     ("prefer-bundled-bin", SWITCH, AsIs),
@@ -217,11 +224,6 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
     ("data-dir", VALUE, Without(PATHS)),
     ("d", VALUE, Without(PATHS)),
     (
-        "default-local-storage-path",
-        VALUE,
-        Without("there is no local-path provisioner in this version"),
-    ),
-    (
         "config",
         VALUE,
         Without("k3s's own config file is not read in this version; say it in k3s_args"),
@@ -252,7 +254,11 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
     ("enable-pprof", SWITCH, Without(K3S)),
     ("supervisor-metrics", SWITCH, Without(K3S)),
     ("servicelb-namespace", VALUE, Without(K3S)),
-    ("helm-job-image", VALUE, Without(K3S)),
+    (
+        "helm-job-image",
+        VALUE,
+        Without("helm runs on the servers themselves, not in a Job"),
+    ),
     ("kube-cloud-controller-manager-arg", VALUE, Without(K3S)),
     ("rootless", SWITCH, Without(K3S)),
     ("selinux", SWITCH, Without("the kernel runs without SELinux")),
@@ -358,7 +364,7 @@ mod tests {
             assert_eq!(problems.len(), 1, "{args}: {problems:?}");
             assert!(problems[0].what.contains(why), "{args}: {problems:?}");
         }
-        assert_eq!(read(&words("--docker=false --disable-network-policy")), (vec![], vec![]));
+        assert_eq!(read(&words("--docker=false --disable-cloud-controller")), (vec![], vec![]));
     }
 
     #[test]

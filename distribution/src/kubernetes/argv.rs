@@ -149,6 +149,26 @@ pub fn kubelet(s: &Settings, address: Ipv4Addr) -> Command {
     with_address(command("kubelet", flags, Some(Component::Kubelet), s), address)
 }
 
+/// metrics-server: for the API server on this machine only.
+pub fn metrics_server(s: &Settings) -> Command {
+    let conf = super::paths::METRICS_CONF;
+    let flags = vec![
+        format!("authentication-kubeconfig={conf}"),
+        format!("authorization-kubeconfig={conf}"),
+        "bind-address=127.0.0.1".into(),
+        // kubelets sign their own certificates; the API server does not look at them either.
+        "kubelet-insecure-tls".into(),
+        "kubelet-preferred-address-types=InternalIP".into(),
+        "kubelet-use-node-status-port".into(),
+        format!("kubeconfig={conf}"),
+        "metric-resolution=15s".into(),
+        format!("secure-port={}", super::add_ons::METRICS_PORT),
+        format!("tls-cert-file={}", super::paths::METRICS_CRT),
+        format!("tls-private-key-file={}", super::paths::METRICS_KEY),
+    ];
+    command("metrics-server", flags, None, s)
+}
+
 /// kube-proxy: kubelet's certificate, and a role for the group `system:nodes`.
 pub fn proxy(s: &Settings) -> Command {
     let flags = vec![

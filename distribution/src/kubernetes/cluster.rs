@@ -3,7 +3,7 @@
 use super::backend::Backend;
 use super::cidr::Cidr;
 use super::datastore::Datastore;
-use super::paths::MANIFESTS;
+use super::paths::{ADD_ONS, MANIFESTS};
 use super::settings::Settings;
 use crate::Facts;
 use serde::{Deserialize, Serialize};
@@ -70,14 +70,18 @@ impl Settings {
 
 /// For `agent run`.
 pub fn agent(s: &Settings) -> Value {
+    let manifests = [&[ADD_ONS], &MANIFESTS[..]].concat();
     json!({
         "role": if s.role.is_server() { "server" } else { "worker" },
         "node_name": s.node_name,
-        "manifests": MANIFESTS,
+        "manifests": manifests,
         "pods": s.pods.to_string(),
         "backend": s.backend,
         "service_lb": s.service_lb,
         "etcd": s.datastore == Datastore::Etcd,
+        "local_storage": s.local_storage,
+        "metrics_server": s.metrics_server,
+        "helm": s.helm,
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! YAML files are written as JSON, which YAML contains: nothing has to be quoted by hand.
 
+use super::add_ons;
 use super::datastore::Datastore;
 use super::paths;
 use super::role::Role;
@@ -22,6 +23,9 @@ pub const RESOLV_CONF: &str = "/run/skerry/kube/resolv.conf";
 /// Files that depend on nothing but the configuration.
 pub fn fixed(settings: &Settings, facts: &Facts) -> Vec<File> {
     let mut files = vec![File::new(CONTAINERD_TOML, 0o644, containerd(&facts.release.pause))];
+    if settings.role.is_server() && settings.metrics_server {
+        files.push(File::new(paths::METRICS_CONF, 0o644, add_ons::metrics_kubeconfig()));
+    }
     if settings.role == Role::First {
         files.push(File::new(KUBELET_JSON, 0o644, kubelet_text(settings)));
         // The range that the first node of a new cluster gets. Others are told theirs.
@@ -37,7 +41,8 @@ pub fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-fn containerd(pause: &str) -> String {
+/// The text of containerd's configuration, with the sandbox image's name.
+pub(crate) fn containerd(pause: &str) -> String {
     format!(
         r#"version = 3
 root = "/var/lib/containerd"
@@ -136,6 +141,8 @@ fn kubelet(s: &Settings) -> Value {
         // The client certificate is reissued by the same rule as all others (`certs.rs`), without a signer in the cluster that
         // would have to be up first.
         "rotateCertificates": false,
+        "shutdownGracePeriod": format!("{}s", s.grace.all.as_secs()),
+        "shutdownGracePeriodCriticalPods": format!("{}s", s.grace.critical.as_secs()),
         "systemReserved": { "cpu": "100m", "memory": "200Mi" },
         // `/usr` is read-only.
         "volumePluginDir": "/var/lib/kubelet/volumeplugins",

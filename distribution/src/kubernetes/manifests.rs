@@ -5,7 +5,7 @@
 
 use super::settings::Settings;
 use super::token::BootstrapToken;
-use super::{agent, base64, coredns, files};
+use super::{add_ons, agent, base64, coredns, files};
 use crate::Facts;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -41,13 +41,11 @@ pub struct Tokens {
     pub bundle: Option<Vec<u8>>,
 }
 
-/// What runs in pods: applied once their images are there.
+/// What runs in pods, applied once their images are there; and the kinds of charts.
 pub fn add_ons(s: &Settings, facts: &Facts) -> Vec<Value> {
-    ours(if s.coredns {
-        coredns::objects(s, &facts.release.coredns)
-    } else {
-        vec![]
-    })
+    let dns = s.coredns.then(|| coredns::objects(s, &facts.release.coredns));
+    let charts = s.helm.then(add_ons::charts);
+    ours([dns, charts].into_iter().flatten().flatten().collect())
 }
 
 fn ours(mut items: Vec<Value>) -> Vec<Value> {
@@ -67,6 +65,7 @@ pub fn path(object: &Value) -> Option<String> {
         ("v1", "Service", "services"),
         ("v1", "ServiceAccount", "serviceaccounts"),
         ("apps/v1", "Deployment", "deployments"),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"),
         ("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles"),
         ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings"),
         ("rbac.authorization.k8s.io/v1", "Role", "roles"),

@@ -9,9 +9,11 @@
 //! | [`argv`] | command lines |
 //! | [`files`] | configuration files |
 //! | [`certs`] | which certificates are to be reissued |
-//! | [`manifests`], [`agent`], [`coredns`] | what is put into the cluster |
+//! | [`manifests`], [`agent`], [`coredns`], [`add_ons`] | what is put into the cluster |
 //! | [`address`] | which address is the node's |
+//! | [`ports`] | which of its ports others must reach |
 //! | [`datastore`], [`member`] | where the objects are kept, and how a server's etcd joins its peers' |
+//! | [`farewell`] | how long pods have to end when the machine goes down |
 //! | [`held`], [`change`] | what must not be begun anew; how the datastore becomes another one |
 //! | [`snapshots`], [`schedule`] | copies of the objects, and when they are made |
 //! | [`token`], [`bundle`] | the bootstrap token, and what servers give each other |
@@ -20,6 +22,7 @@
 //! | [`kubeconfig`], [`base64`] | what is read from kubeconfigs and changed in them |
 //! | [`labels`] | what of the Node object is to be changed |
 
+pub mod add_ons;
 pub mod address;
 mod agent;
 pub mod arguments;
@@ -33,6 +36,7 @@ pub mod cidr;
 pub mod cluster;
 mod coredns;
 pub mod datastore;
+mod farewell;
 pub mod files;
 pub mod held;
 pub mod images;
@@ -42,13 +46,14 @@ pub mod manifests;
 pub mod member;
 pub mod node;
 pub mod paths;
+pub mod ports;
 pub mod registries;
 pub mod role;
 pub mod schedule;
 pub mod settings;
 pub mod snapshots;
 pub mod token;
-mod units;
+pub(crate) mod units;
 mod worker;
 
 pub use settings::{Settings, settings};
@@ -64,6 +69,7 @@ pub type Command = (Vec<String>, Vec<(String, String)>);
 pub fn plan(config: &Config, facts: &Facts) -> Plan {
     let (settings, mut problems) = settings(config, facts);
     problems.extend(foreign_files(config));
+    problems.extend(add_ons::without(&settings));
     if settings.role != Role::First && settings.role.servers().is_empty() {
         return Plan {
             problems,
@@ -81,6 +87,12 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
         files: files::fixed(&settings, facts),
         problems,
         ready: Some("kube-ready".to_owned()),
+        open: ports::open(&settings),
+        pods: if settings.network {
+            vec![settings.pods.to_string()]
+        } else {
+            vec![]
+        },
     }
 }
 

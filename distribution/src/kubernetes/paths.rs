@@ -36,6 +36,20 @@ pub const COMPLETE: &str = "/etc/kubernetes/.complete";
 pub const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
 /// Add-ons of the owner, kept applied by the servers' agent.
 pub const MANIFESTS: [&str; 2] = ["/var/lib/rancher/k3s/server/manifests", "/var/lib/skerry/manifests"];
+/// Add-ons that come with the system, rendered at each boot; kept applied like the owner's.
+pub const ADD_ONS: &str = "/run/skerry/kube/manifests";
+/// Volumes of the class `local-path`, where k3s has them.
+pub const STORAGE: &str = "/var/lib/rancher/k3s/storage";
+/// Charts of the owner: `https://%{KUBERNETES_API}%/static/charts/…` means a file here.
+pub const CHARTS: &str = "/var/lib/rancher/k3s/server/static/charts";
+/// metrics-server's kubeconfig.
+pub const METRICS_CONF: &str = "/run/skerry/kube/metrics-server.conf";
+/// Its certificate, for both directions, signed by the agent at each start; in memory.
+pub const METRICS_CRT: &str = "/run/skerry/kube/metrics-server/tls.crt";
+/// The key of that.
+pub const METRICS_KEY: &str = "/run/skerry/kube/metrics-server/tls.key";
+/// The sandbox image; its program also makes and removes folders of volumes.
+pub const PAUSE_IMAGE: &str = "skerry.local/pause:1";
 /// Images that come with the system.
 pub const IMAGES: &str = "/usr/share/skerry/images";
 /// Images of the owner.
@@ -56,6 +70,8 @@ pub const SETUP: &str = "/usr/lib/skerry/setup";
 pub const FETCH: &str = "/usr/lib/skerry/fetch";
 /// The helper that talks to the cluster.
 pub const AGENT: &str = "/usr/lib/skerry/agent";
+/// Tells kubelet of a shutdown.
+pub const LOGIND: &str = "/usr/lib/skerry/logind";
 /// What `agent join` is to do: servers, token, name. It holds the token: 0600, in memory.
 pub const JOIN: &str = "/run/skerry/kube/join.json";
 /// What `agent run` is to do.

@@ -7,7 +7,9 @@ use super::arguments::{self, Component, Meaning};
 use super::backend::Backend;
 use super::cidr::Cidr;
 use super::datastore::{Datastore, External};
+use super::farewell::{self, Grace};
 use super::node::{self, Taint};
+use super::paths;
 use super::role::{Endpoint, Role};
 use super::schedule::Schedule;
 use super::snapshots::Snapshots;
@@ -63,6 +65,16 @@ pub struct Settings {
     pub coredns: bool,
     /// Whether Services of type `LoadBalancer` get the nodes' addresses.
     pub service_lb: bool,
+    /// Where volumes of the class `local-path` lie on their node; none: there is no such class.
+    pub local_storage: Option<String>,
+    /// Whether `kubectl top` and autoscalers get numbers.
+    pub metrics_server: bool,
+    /// Whether `HelmChart` objects are installed.
+    pub helm: bool,
+    /// The owner knows that there is no ingress controller (`--disable=traefik`).
+    pub no_ingress: bool,
+    /// The owner knows that network policies are not enforced (`--disable-network-policy`).
+    pub no_policies: bool,
     /// Permissions of the owner's kubeconfig.
     pub kubeconfig_mode: u32,
     /// A further copy of it.
@@ -77,6 +89,10 @@ pub struct Settings {
     pub agent_token: Option<Token>,
     /// `resolv.conf` for pods that use the node's DNS; none = the system's.
     pub resolv_conf: Option<String>,
+    /// How long pods have to end when the machine goes down.
+    pub grace: Grace,
+    /// Whether a D-Bus runs, for Wi-Fi.
+    pub has_bus: bool,
     /// Flags of single components, without dashes, in order.
     pub args: Vec<(Component, String)>,
     /// Environment of every component.
@@ -84,7 +100,7 @@ pub struct Settings {
 }
 
 /// Variables that change how a component behaves under another supervisor, and so must not reach it.
-const DENIED: &[&str] = &[
+pub const DENIED: &[&str] = &[
     "INVOCATION_ID",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -117,6 +133,11 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         proxy: true,
         coredns: true,
         service_lb: true,
+        local_storage: Some(paths::STORAGE.to_owned()),
+        metrics_server: true,
+        helm: true,
+        no_ingress: false,
+        no_policies: false,
         kubeconfig_mode: 0o640,
         kubeconfig_copy: None,
         datastore: Datastore::Sqlite,
@@ -124,6 +145,8 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         token: Token::Random,
         agent_token: None,
         resolv_conf: None,
+        grace: Grace::default(),
+        has_bus: config.has_wifi(),
         args: vec![],
         environment: BTreeMap::new(),
     };
@@ -135,6 +158,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         server: None,
         cluster_init: false,
         external: External::default(),
+        no_storage: false,
     };
     reader.environment(&s.environment);
     if let Some(token) = s.token.as_ref().filter(|t| !t.0.is_empty()) {
@@ -156,8 +180,14 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
     reader.label("skerry.labels", "k3os.io/version", &facts.release.version);
     reader.role(arguments::role(&s.k3s_args));
     reader.datastore();
+    if reader.no_storage {
+        reader.settings.local_storage = None;
+    }
     reader.token_strength();
     reader.proxies();
+    let (grace, more) = farewell::take(&mut settings.args);
+    settings.grace = grace;
+    problems.extend(more);
     (settings, problems)
 }
 
@@ -169,6 +199,7 @@ struct Reader<'a> {
     server: Option<(&'static str, String)>,
     cluster_init: bool,
     external: External,
+    no_storage: bool,
 }
 
 impl Reader<'_> {
@@ -304,6 +335,11 @@ impl Reader<'_> {
                 }
                 None => bad("file mode", "octal, like 640"),
             },
+            Meaning::StoragePath if value.starts_with('/') && !value.split('/').any(|part| part == "..") => {
+                self.settings.local_storage = Some(value.trim_end_matches('/').to_owned());
+                return;
+            }
+            Meaning::StoragePath => bad("absolute path", "one like /var/lib/rancher/k3s/storage"),
             Meaning::FlannelBackend => match Backend::parse(value) {
                 Some(backend) => {
                     self.settings.backend = backend;
@@ -366,13 +402,33 @@ impl Reader<'_> {
             Meaning::NodePorts => s.node_ports = Some(value.to_owned()),
             Meaning::DisableProxy => s.proxy = value != "true",
             Meaning::WriteKubeconfig => s.kubeconfig_copy = value.starts_with('/').then(|| value.to_owned()),
-            Meaning::Disable => {
-                let named = |name: &str| value.split(',').any(|d| d.trim() == name);
-                s.coredns &= !named("coredns");
-                s.service_lb &= !named("servicelb");
-            }
+            Meaning::Disable => self.disable(key, value),
+            Meaning::DisableHelm => s.helm = value != "true",
+            Meaning::DisablePolicies => s.no_policies = value == "true",
             Meaning::Arg(component) => s.args.push((component, value.trim_start_matches('-').to_owned())),
             _ => {}
+        }
+    }
+
+    fn disable(&mut self, key: &str, value: &str) {
+        for name in value.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+            let s = &mut *self.settings;
+            match name {
+                "coredns" => s.coredns = false,
+                "servicelb" => s.service_lb = false,
+                "local-storage" => self.no_storage = true,
+                "metrics-server" => s.metrics_server = false,
+                "helm-controller" => s.helm = false,
+                "traefik" => s.no_ingress = true,
+                "network-policy" => s.no_policies = true,
+                // Parts of k3s that are not there.
+                "ccm" | "runtimes" | "rolebindings" => {}
+                other => self.ignored(
+                    key,
+                    format!("{other:?} is no add-on"),
+                    "they are coredns, servicelb, local-storage, metrics-server, helm-controller; traefik is not there anyway",
+                ),
+            }
         }
     }
 

@@ -9,6 +9,7 @@ fn facts() -> Facts {
     };
     Facts {
         node_name: "skerry-1".into(),
+        arch: "amd64".into(),
         mode: "disk".into(),
         release,
     }

@@ -8,34 +8,42 @@
 //!                                          └─ kube-apiserver ──┼─ kube-controller-manager, kube-scheduler
 //!                                                              ├─ kube-setup ── kube-proxy
 //!                                                              └─ kube-ready ─┬─ kube-images ── kube-manifests
-//!                                                                             └─ kube-snapshot
+//!                                                                             ├─ kube-snapshot
+//!                                                                             └─ metrics-server
 //! ```
 //!
 //! With etcd it is `kube-certs ── kube-datastore ── etcd ── kube-member ── kube-apiserver`.
+//!
+//! `logind` (after `kube-files`, before kubelet) is the first to be stopped when the machine goes down: everything else waits until kubelet
+//! has ended the pods.
 //!
 //! What needs no network does not wait for it. What the node does not need to become Ready (large images, add-ons) waits until it
 //! is: on a small machine they would only take the processor from each other. `run_cmd` comes before all of it, as in k3OS, where there is one.
 
 use super::argv;
 use super::datastore::Datastore;
-use super::paths::{AGENT, FETCH, SETUP};
+use super::paths::{AGENT, FETCH, LOGIND, SETUP};
 use super::role::Role;
 use super::settings::Settings;
 use super::worker;
-use skerry_control::unit::{Kind, Ready, Scope, Stop, Unit};
+use skerry_control::unit::{Farewell, Kind, Ready, Scope, Stop, Unit};
 use std::time::Duration;
 
 /// Control plane: before pods, after PID 1 and the runtime.
 const CONTROL_PLANE: i32 = -997;
 /// The runtime and kubelet.
-pub(super) const RUNTIME: i32 = -999;
+pub(crate) const RUNTIME: i32 = -999;
+/// What the node can do without for a while.
+const ADD_ON: i32 = 300;
 const TITLE: &str = "Kubernetes: datastore";
+const SIGUSR1: i32 = 10;
 const FILES: Option<u64> = Some(1 << 20);
 
 /// All units. `run_cmd`: there are commands that must come first.
 pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
     let mut units = vec![
         files(run_cmd),
+        logind(s),
         containerd(s),
         pause(),
         step("kube-certs", "Kubernetes: certificates", &["certs"], 180).after(&["kube-files", "netd", "clock"]),
@@ -71,6 +79,12 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
         units.push(proxy.ready("http://127.0.0.1:10256/livez").after(&["kube-setup", "kubelet"]));
     }
     units.push(ready().after(&["kube-apiserver"]));
+    if s.metrics_server {
+        // After the node: it has nothing to say before.
+        let metrics = service("metrics-server", "Kubernetes: metrics", argv::metrics_server(s), ADD_ON, 5);
+        let url = format!("https://127.0.0.1:{}/livez", super::add_ons::METRICS_PORT);
+        units.push(metrics.ready(&url).after(&["kube-ready", "kube-agent"]));
+    }
     units.push(images());
     units.push(step("kube-manifests", "Kubernetes: add-ons", &["manifests"], 900).after(&["kube-images"]));
     units.push(check("Kubernetes: certificates and address"));
@@ -129,7 +143,7 @@ pub(super) fn files(run_cmd: bool) -> Unit {
     step("kube-files", "Kubernetes: configuration files", &["prepare"], 30).after(first)
 }
 
-pub(super) fn pause() -> Unit {
+pub(crate) fn pause() -> Unit {
     step("kube-pause", "Kubernetes: sandbox image", &["import", "pause"], 120).after(&["containerd"])
 }
 
@@ -140,7 +154,7 @@ pub(super) fn ready() -> Unit {
     ready
 }
 
-pub(super) fn images() -> Unit {
+pub(crate) fn images() -> Unit {
     step("kube-images", "Kubernetes: images", &["import"], 900).after(&["kube-ready", "kube-pause"])
 }
 
@@ -172,7 +186,7 @@ pub(super) fn step(name: &str, title: &str, words: &[&str], deadline: u64) -> Un
     unit
 }
 
-pub(super) fn service(name: &str, title: &str, (argv, env): super::Command, oom_score: i32, grace: u64) -> Unit {
+pub(crate) fn service(name: &str, title: &str, (argv, env): super::Command, oom_score: i32, grace: u64) -> Unit {
     let mut unit = Unit::service(name, title, &[]);
     unit.argv = argv;
     unit.env = env;
@@ -190,7 +204,7 @@ pub(super) fn launched(name: &str, title: &str, s: &Settings, oom_score: i32, gr
     service(name, title, (argv, argv::environment(s)), oom_score, grace)
 }
 
-pub(super) trait ReadyAt {
+pub(crate) trait ReadyAt {
     fn ready(self, url: &str) -> Self;
 }
 
@@ -207,7 +221,7 @@ impl ReadyAt for Unit {
     }
 }
 
-pub(super) fn containerd(s: &Settings) -> Unit {
+pub(crate) fn containerd(s: &Settings) -> Unit {
     let mut unit = service("containerd", "Container runtime", argv::containerd(s), RUNTIME, 20).after(&["kube-files"]);
     unit.ready = Ready::Notify;
     // Its children hold the pods: they stay when it is stopped.
@@ -233,5 +247,24 @@ fn api_server(s: &Settings) -> Unit {
 pub(super) fn kubelet(s: &Settings) -> Unit {
     launched("kubelet", "Kubernetes: kubelet", s, RUNTIME, 15)
         .ready("http://127.0.0.1:10248/healthz")
-        .after(&["containerd"])
+        // It looks for logind once, when it starts.
+        .after(&["containerd", "logind"])
+}
+
+/// Tells kubelet that the machine goes down, while all else still runs, and waits until the pods have ended.
+pub(super) fn logind(s: &Settings) -> Unit {
+    let limit = s.grace.limit();
+    let mut argv = vec![LOGIND.to_owned(), "--limit".to_owned(), limit.as_secs().to_string()];
+    if s.has_bus {
+        argv.push("--bus".to_owned());
+    }
+    let mut logind = service("logind", "Kubernetes: pods' farewell", (argv, vec![]), RUNTIME, 5);
+    logind.env_file = None;
+    logind.ready = Ready::Notify;
+    logind.farewell = s.grace.is_wanted().then_some(Farewell {
+        signal: SIGUSR1,
+        // It ends by itself in time.
+        grace: limit + Duration::from_secs(5),
+    });
+    logind.after(if s.has_bus { &["kube-files", "dbus"] } else { &["kube-files"] })
 }

@@ -17,6 +17,7 @@ use skerry_control::unit::Unit;
 pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
     let mut units = vec![
         units::files(run_cmd),
+        units::logind(s),
         units::containerd(s),
         units::pause(),
         join(s),

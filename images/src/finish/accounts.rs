@@ -20,6 +20,14 @@ const USERS: &[(&str, u32, u32, &str, &str, &str)] = &[
     ),
     ("_rpc", 103, 65534, "/run/rpcbind", "/usr/sbin/nologin", "NFS 3"),
     ("statd", 104, 65534, "/var/lib/nfs", "/usr/sbin/nologin", "NFS 3"),
+    (
+        "messagebus",
+        105,
+        105,
+        "/run/dbus",
+        "/usr/sbin/nologin",
+        "D-Bus, where Wi-Fi is configured",
+    ),
     ("skerry", 1000, 1000, "/home/skerry", "/bin/bash", "the login user"),
     (
         "rancher",
@@ -59,6 +67,7 @@ const GROUPS: &[(&str, u32, &str)] = &[
     ("users", 100, ""),
     ("_ssh", 101, ""),
     ("_chrony", 102, ""),
+    ("messagebus", 105, ""),
     ("input", 995, ""),
     ("sgx", 994, ""),
     ("clock", 993, ""),

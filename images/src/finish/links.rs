@@ -54,28 +54,34 @@ const LINKS: &[(&str, &str, &str)] = &[
     (
         "usr/bin/kube-apiserver",
         "../libexec/kubernetes/kubernetes",
-        "one program by nine names",
+        "one program by eleven names",
     ),
     (
         "usr/bin/kube-controller-manager",
         "../libexec/kubernetes/kubernetes",
-        "one program by nine names",
+        "one program by eleven names",
     ),
     (
         "usr/bin/kube-scheduler",
         "../libexec/kubernetes/kubernetes",
-        "one program by nine names",
+        "one program by eleven names",
     ),
-    ("usr/bin/kubelet", "../libexec/kubernetes/kubernetes", "one program by nine names"),
+    ("usr/bin/kubelet", "../libexec/kubernetes/kubernetes", "one program by eleven names"),
     (
         "usr/bin/kube-proxy",
         "../libexec/kubernetes/kubernetes",
-        "one program by nine names",
+        "one program by eleven names",
     ),
-    ("usr/bin/kubeadm", "../libexec/kubernetes/kubernetes", "one program by nine names"),
-    ("usr/bin/kubectl", "../libexec/kubernetes/kubernetes", "one program by nine names"),
-    ("usr/bin/kine", "../libexec/kubernetes/kubernetes", "one program by nine names"),
-    ("usr/bin/etcd", "../libexec/kubernetes/kubernetes", "one program by nine names"),
+    ("usr/bin/kubeadm", "../libexec/kubernetes/kubernetes", "one program by eleven names"),
+    ("usr/bin/kubectl", "../libexec/kubernetes/kubernetes", "one program by eleven names"),
+    ("usr/bin/kine", "../libexec/kubernetes/kubernetes", "one program by eleven names"),
+    (
+        "usr/bin/metrics-server",
+        "../libexec/kubernetes/kubernetes",
+        "one program by eleven names",
+    ),
+    ("usr/bin/helm", "../libexec/kubernetes/kubernetes", "one program by eleven names"),
+    ("usr/bin/etcd", "../libexec/kubernetes/kubernetes", "one program by eleven names"),
 ];
 
 /// Makes the links; what a package put in their place goes.

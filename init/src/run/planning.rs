@@ -19,6 +19,9 @@ const HEALTH: &str = "health";
 pub const PLAN: &str = "plan";
 const PLAN_LAST_GOOD: &str = "plan-last-good";
 const APPLY: &str = "apply-boot";
+/// What needs no plan, and what others wait for: it goes on beside storage and planning.
+const DRIVERS: &str = "network-drivers";
+const HOST_KEYS: &str = "host-keys";
 const RESCUE: &str = "rescue";
 const SETUP: &str = "/usr/lib/skerry/setup";
 
@@ -108,7 +111,7 @@ impl Planning {
             Some(Source::BuiltIn) => {}
         }
         if !self.is_rescue {
-            units.push(health());
+            units.extend([health(), drivers(), host_keys()]);
         }
         let taken: Vec<String> = units.iter().map(|u| u.name.clone()).collect();
         units.extend(self.planned.iter().filter(|u| !taken.contains(&u.name)).cloned());
@@ -264,7 +267,7 @@ fn understand(text: &[u8]) -> Result<Vec<Unit>, String> {
     }
     if let Some(u) = units
         .iter()
-        .find(|u| [STORAGE, HEALTH, PLAN, PLAN_LAST_GOOD, "logd"].contains(&u.name.as_str()))
+        .find(|u| [STORAGE, HEALTH, DRIVERS, HOST_KEYS, PLAN, PLAN_LAST_GOOD, "logd"].contains(&u.name.as_str()))
     {
         return Err(format!("the plan has a unit of the reserved name {}", u.name));
     }
@@ -289,6 +292,23 @@ fn health() -> Unit {
     }
 }
 
+/// A name may come from the first interface, and netd is to find it there.
+fn drivers() -> Unit {
+    Unit {
+        deadline: Some(Duration::from_secs(60)),
+        quiet: true,
+        ..Unit::one_shot(DRIVERS, "Network drivers", &[SETUP, "coldplug", "network"])
+    }
+}
+
+fn host_keys() -> Unit {
+    Unit {
+        deadline: Some(Duration::from_secs(120)),
+        quiet: true,
+        ..Unit::one_shot(HOST_KEYS, "SSH host keys", &[SETUP, HOST_KEYS]).after(&[STORAGE])
+    }
+}
+
 fn plan(name: &str, argv: &[&str]) -> Unit {
     let mut u = Unit::one_shot(name, "Configuration", argv).after(&[STORAGE]);
     u.deadline = Some(Duration::from_secs(20));
@@ -299,7 +319,7 @@ fn plan(name: &str, argv: &[&str]) -> Unit {
 fn built_in(consoles: &[String]) -> Vec<Unit> {
     let mut netd = Unit::service("netd", "Network", &["/usr/lib/skerry/netd"]).after(&[APPLY]);
     netd.ready = Ready::Notify;
-    let mut sshd = Unit::service("sshd", "SSH", &["/usr/sbin/sshd", "-D", "-e"]).after(&[APPLY]);
+    let mut sshd = Unit::service("sshd", "SSH", &["/usr/sbin/sshd", "-D", "-e"]).after(&[APPLY, HOST_KEYS]);
     sshd.stop.scope = unit::Scope::MainOnly; // sessions outlive a restart
     let mut units = vec![Unit::one_shot(APPLY, "System set-up", &[SETUP, "apply", "boot"]), netd, sshd];
     for name in consoles {
@@ -360,8 +380,12 @@ mod tests {
         (p, installed)
     }
 
+    /// Without those two that are there in every boot but a rescue.
     fn names(units: &[Unit]) -> Vec<String> {
-        units.iter().map(|u| u.name.clone()).collect()
+        let beside = |u: &&Unit| [DRIVERS, HOST_KEYS].contains(&u.name.as_str());
+        let is_rescue = units.iter().all(|u| u.name.starts_with(RESCUE));
+        assert_eq!(units.iter().filter(beside).count(), if is_rescue { 0 } else { 2 });
+        units.iter().filter(|u| !beside(u)).map(|u| u.name.clone()).collect()
     }
 
     const GOOD: &[u8] = b"skerry-units 1\n\nunit sshd\nargv /sshd\n";
@@ -409,7 +433,7 @@ mod tests {
         let mut p = Planning::new(&[], "");
         assert_eq!(names(&p.stuck("plan").install.unwrap()), ["storage", "plan-last-good", "health"]);
         assert_eq!(p.stuck("plan").install, None, "told once");
-        assert_eq!(p.stuck("plan-last-good").install.unwrap().len(), 4);
+        assert_eq!(names(&p.stuck("plan-last-good").install.unwrap()).len(), 4);
         let mut p = Planning::new(&[], "");
         assert_eq!(
             names(&p.stuck("storage").install.unwrap()),
@@ -442,7 +466,7 @@ mod tests {
         assert_eq!(names(&p.again().unwrap()), ["storage", "plan", "health", "sshd"]);
         assert!(p.again().is_err());
         let outcome = p.ended("plan", Exit::Code(1), &mut Logs::new());
-        assert_eq!((outcome.install, names(&p.planned)), (None, vec!["sshd".to_owned()]));
+        assert_eq!((outcome.install, p.planned.len()), (None, 1));
         assert!(p.again().is_ok());
     }
 }

@@ -15,17 +15,20 @@ use std::os::unix::fs::OpenOptionsExt;
 pub fn run(args: &[String]) -> Result<()> {
     let root = Root::system();
     let facts = Facts::read(&root)?;
-    let config = read_config(&root)?.skerry;
-    // A machine that is asked to join does not start a cluster of its own, and this version does not join.
-    let distribution = if config.server_url.is_some() {
-        Distribution::None
+    let config = read_config(&root)?;
+    // What cannot be started (a worker without a token) is no node to wait for.
+    let is_planned = skerry_distribution::plan(&config, &facts.for_distribution()).ready.is_some();
+    let distribution = if is_planned {
+        config.skerry.distribution.name
     } else {
-        config.distribution
+        Distribution::None
     };
+    // A node that joins has no kubeconfig of its own to give.
+    let gives = config.skerry.server_url.is_none() && matches!(distribution, Distribution::Kubernetes | Distribution::K3s);
     let network = network_state::read(&root);
     let fingerprint = root.text("/etc/ssh/ssh_host_ed25519_key.pub").and_then(|key| fingerprint(&key));
     let done = args.first().is_some_and(|a| a == "ready");
-    let summary = summary(&facts, distribution, &network, fingerprint.as_deref(), done);
+    let summary = summary(&facts, distribution, gives, &network, fingerprint.as_deref(), done);
     apply::write_issue(&root, &facts, &summary)?;
     let text = if done { ready_line(&facts, distribution) } else { summary };
     println!("{text}");
@@ -51,17 +54,18 @@ fn say(root: &Root, console: &str, text: &str) -> std::io::Result<()> {
 
 /// The line that says that the boot is over.
 fn ready_line(facts: &Facts, distribution: Distribution) -> String {
-    let state = if distribution == Distribution::Kubernetes {
-        "Kubernetes node Ready"
-    } else {
-        "ready"
+    let state = match distribution {
+        // The cloud knows whether it is Ready; here it is known that the cloud knows it.
+        Distribution::Edgecore => "KubeEdge node joined",
+        node if node.is_node() => "Kubernetes node Ready",
+        _ => "ready",
     };
     format!("Skerry {} on {}: {state}", facts.release.version, facts.hostname)
 }
 
-fn summary(facts: &Facts, distribution: Distribution, network: &NetworkState, fingerprint: Option<&str>, done: bool) -> String {
-    let kubernetes = distribution == Distribution::Kubernetes;
-    let mut text = match (done, kubernetes) {
+/// `gives`: there is a kubeconfig on this machine.
+fn summary(facts: &Facts, distribution: Distribution, gives: bool, network: &NetworkState, key: Option<&str>, done: bool) -> String {
+    let mut text = match (done, distribution.is_node()) {
         (true, _) => ready_line(facts, distribution),
         (false, true) => format!("Skerry {} on {}: Kubernetes is starting", facts.release.version, facts.hostname),
         (false, false) => format!("Skerry {} on {}: starting", facts.release.version, facts.hostname),
@@ -82,10 +86,10 @@ fn summary(facts: &Facts, distribution: Distribution, network: &NetworkState, fi
     match addresses.first() {
         Some(address) => {
             row("login", &format!("ssh skerry@{address}"));
-            if let Some(fingerprint) = fingerprint {
+            if let Some(fingerprint) = key {
                 row("host key", &format!("{fingerprint} (ED25519)"));
             }
-            if kubernetes {
+            if gives {
                 let bracketed = if address.contains(':') {
                     format!("[{address}]")
                 } else {
@@ -157,10 +161,10 @@ mod tests {
             ..facts.clone()
         };
         let all = [
-            summary(&facts, Distribution::Kubernetes, &network, key, false),
-            summary(&facts, Distribution::Kubernetes, &network, key, true),
-            summary(&live, Distribution::None, &NetworkState::default(), None, false),
-            summary(&facts, Distribution::None, &network, key, true),
+            summary(&facts, Distribution::Kubernetes, true, &network, key, false),
+            summary(&facts, Distribution::Kubernetes, true, &network, key, true),
+            summary(&live, Distribution::None, false, &NetworkState::default(), None, false),
+            summary(&facts, Distribution::None, false, &network, key, true),
         ];
         golden("banner.txt", &all.join("\n----\n"));
         assert_eq!(ready_line(&facts, Distribution::None), "Skerry 0.1.0 on edge-1: ready");

@@ -1,9 +1,8 @@
 //! The units of one boot: what runs, and what waits for what.
 
-use crate::authorized;
 use crate::facts::{Facts, GUEST_PORT};
-use crate::metadata;
-use sha2::Digest;
+use crate::{asked, authorized, metadata};
+use serde_json::json;
 use skerry_config::types::Config;
 use skerry_control::unit::{Kind, Ready, Scope, Unit};
 use std::time::Duration;
@@ -21,12 +20,13 @@ pub const INSTALL: &str = "install";
 pub fn units(config: &Config, facts: &Facts, distribution: &skerry_distribution::Plan) -> Vec<Unit> {
     let mut units = settings(config);
     units.extend(services(config));
+    units.extend(wifi(config));
     units.extend(facts.guest_port.then(guest_agent));
     if !facts.metadata.is_empty() {
-        units
-            .iter_mut()
-            .filter(|u| u.name == "netd")
-            .for_each(|netd| again_with(netd, config));
+        // User data may bring another request: PID 1 restarts what has changed.
+        let asked = asked::digest(&asked::request(config, distribution));
+        let netd = units.iter_mut().filter(|u| u.name == "netd");
+        netd.for_each(|netd| netd.env.push(("SKERRY_NETWORK".to_owned(), asked.clone())));
         units.extend(cloud(facts));
     }
     if facts.metadata == metadata::PENDING {
@@ -58,7 +58,7 @@ fn cloud(facts: &Facts) -> Vec<Unit> {
         kind: Kind::OneShot { retry: true, every: None },
         // Twice its own limit: what it asks ends by itself.
         deadline: Some(metadata::LIMIT * 2),
-        ..helper("metadata", "Metadata of the cloud", &["metadata"]).after(&["netd"])
+        ..helper("metadata", "Metadata of the cloud", &["metadata"]).after(&["apply-boot", "netd"])
     };
     let again = Unit {
         deadline: Some(Duration::from_secs(120)),
@@ -67,14 +67,6 @@ fn cloud(facts: &Facts) -> Vec<Unit> {
     let mut units = vec![ask];
     units.extend((facts.metadata == metadata::OVER).then_some(again));
     units
-}
-
-/// User data may bring another `network:`. PID 1 restarts what has changed, and netd leaves what it finds right.
-fn again_with(netd: &mut Unit, config: &Config) {
-    let text = serde_json::to_string(&config.network).unwrap_or_default();
-    let digest = sha2::Sha256::digest(text.as_bytes());
-    let short = digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-    netd.env.push(("SKERRY_NETWORK".to_owned(), format!("{short:016x}")));
 }
 
 /// Instead of Kubernetes: the installation that the configuration asks for, or the questions, where a login would be.
@@ -113,11 +105,20 @@ fn questions(tty: &str) -> Unit {
 fn settings(config: &Config) -> Vec<Unit> {
     let mut units = vec![];
     units.extend(commands("init", "Commands of init_cmd", &config.init_cmd, &[]));
+    units.push(quiet(Unit {
+        deadline: Some(Duration::from_secs(60)),
+        ..helper("apply-network", "Settings that the network is set up with", &["apply", "network"]).after(&["init-cmd"])
+    }));
     units.push(Unit {
         deadline: Some(Duration::from_secs(120)),
         ..helper("apply-boot", "Settings", &["apply", "boot"]).after(&["init-cmd"])
     });
-    units.extend(commands("boot", "Commands of boot_cmd", &config.boot_cmd, &["apply-boot"]));
+    units.extend(commands(
+        "boot",
+        "Commands of boot_cmd",
+        &config.boot_cmd,
+        &["apply-network", "apply-boot"],
+    ));
     units
 }
 
@@ -143,7 +144,6 @@ const UDEV_TRIGGER: [&str; 16] = [
 
 /// What runs beside Kubernetes, or without it.
 fn services(config: &Config) -> Vec<Unit> {
-    let set_up = ["apply-boot", "boot-cmd"];
     let mut units = vec![
         // Links by id and permissions of devices. Nothing waits for it.
         Unit {
@@ -165,16 +165,17 @@ fn services(config: &Config) -> Vec<Unit> {
         Unit {
             ready: Ready::Notify,
             deadline: Some(Duration::from_secs(40)),
-            ..Unit::service("netd", "Network", &["/usr/lib/skerry/netd"]).after(&set_up)
+            // The users and files of `apply-boot` are none of its business, so it does not wait for them.
+            ..Unit::service("netd", "Network", &["/usr/lib/skerry/netd"]).after(&["apply-network", "boot-cmd"])
         },
     ];
-    let mut sshd = Unit::service("sshd", "Login by SSH", &["/usr/sbin/sshd", "-D", "-e"]).after(&set_up);
+    let mut sshd = Unit::service("sshd", "Login by SSH", &["/usr/sbin/sshd", "-D", "-e"]).after(&["host-keys", "apply-boot", "boot-cmd"]);
     sshd.ready = Ready::Notify;
     sshd.deadline = Some(Duration::from_secs(30));
     // Who is logged in stays logged in when it is restarted.
     sshd.stop.scope = Scope::MainOnly;
     units.push(sshd);
-    units.push(Unit::service("chronyd", "Time", &["/usr/sbin/chronyd", "-d"]).after(&["netd"]));
+    units.push(Unit::service("chronyd", "Time", &["/usr/sbin/chronyd", "-d"]).after(&["apply-boot", "netd"]));
     units.push(Unit {
         deadline: Some(Duration::from_secs(90)),
         ..helper("clock", "A sane clock", &["clock", "wait"]).after(&["netd", "chronyd"])
@@ -193,14 +194,70 @@ fn services(config: &Config) -> Vec<Unit> {
         },
         ..helper("disk-guard", "Room on the disk for the datastore", &["storage", "guard"]).after(&["clock"])
     }));
+    units.extend(wants_iscsi(config).then(iscsid));
     if authorized::any_remote(config) {
         units.push(Unit {
             kind: Kind::OneShot { retry: true, every: None },
             env_file: Some(ENVIRONMENT.to_owned()),
-            ..helper("ssh-keys", "SSH keys from the network", &["keys"]).after(&["netd"])
+            ..helper("ssh-keys", "SSH keys from the network", &["keys"]).after(&["apply-boot", "netd"])
         });
     }
     units
+}
+
+/// Storage drivers (Longhorn for one) log in to targets by the host's iscsid, and their guides ask for this module.
+fn wants_iscsi(config: &Config) -> bool {
+    config
+        .skerry
+        .modules
+        .iter()
+        .any(|m| m.split_whitespace().next() == Some("iscsi_tcp"))
+}
+
+fn iscsid() -> Unit {
+    let mut unit = Unit::service("iscsid", "iSCSI sessions", &["/usr/sbin/iscsid", "--foreground"]).after(&["apply-boot", "boot-cmd"]);
+    // Without it a disk that lost its line is not found again. Sessions are the kernel's, and stay when it is stopped.
+    unit.oom_score = -900;
+    unit.stop.scope = Scope::MainOnly;
+    quiet(unit)
+}
+
+/// iwd joins Wi-Fi networks as wifid tells it over D-Bus: all three run only where a network is configured, a wired node has none.
+fn wifi(config: &Config) -> Vec<Unit> {
+    if !config.has_wifi() {
+        return vec![];
+    }
+    let entries = config.network.as_ref().map(|network| &network.wifis);
+    let asked = json!({"wifis": entries, "wifi": config.skerry.wifi});
+    let version = ("SKERRY_WIFI".to_owned(), asked::digest(&asked));
+    let countries: Vec<_> = entries.into_iter().flatten().map(|(_, entry)| &entry.regulatory_domain).collect();
+    let country = ("SKERRY_COUNTRY".to_owned(), asked::digest(&json!(countries)));
+    // Passphrases for iwd, below /run: see the network room's `wifi::files`, which names the same folders.
+    let files = Unit {
+        env: vec![version.clone()],
+        ..Unit::one_shot("wifi-files", "Passphrases for iwd", &["/usr/lib/skerry/wifid", "files"]).after(&["apply-boot", "boot-cmd"])
+    };
+    let rules = "--config-file=/etc/dbus-1/system.conf";
+    let bus = ["/usr/bin/dbus-daemon", rules, "--nofork", "--nopidfile", "--nosyslog"];
+    let socket = ["/usr/bin/test", "-S", "/run/dbus/system_bus_socket"];
+    let dbus = Unit {
+        ready: Ready::Probe(socket.map(str::to_owned).to_vec()),
+        ..Unit::service("dbus", "D-Bus", &bus).after(&["wifi-files"])
+    };
+    let folders = [
+        ("CONFIGURATION_DIRECTORY", "/run/iwd/settings"),
+        ("STATE_DIRECTORY", "/run/iwd/networks"),
+    ];
+    let mut iwd = Unit::service("iwd", "Radios", &["/usr/libexec/iwd"]).after(&["wifi-files", "dbus"]);
+    iwd.env = folders.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    iwd.env.push(country);
+    let wifid = Unit {
+        ready: Ready::Notify,
+        deadline: Some(Duration::from_secs(75)),
+        env: vec![version],
+        ..Unit::service("wifid", "Wi-Fi", &["/usr/lib/skerry/wifid"]).after(&["wifi-files", "dbus"])
+    };
+    vec![quiet(files), quiet(dbus), quiet(iwd), wifid]
 }
 
 /// What the host of a virtual machine asks for addresses, a clean shutdown and quiet disks. Its port's link is udevd's, and may come later.
@@ -212,7 +269,7 @@ fn guest_agent() -> Unit {
 
 /// k3OS's runtime phase: with the network, before Kubernetes.
 fn owners_last_words(config: &Config) -> Vec<Unit> {
-    let again = helper("apply-runtime", "Settings, with the network", &["apply", "runtime"]).after(&["netd"]);
+    let again = helper("apply-runtime", "Settings, with the network", &["apply", "runtime"]).after(&["apply-boot", "netd"]);
     let mut units = vec![Unit {
         deadline: Some(Duration::from_secs(120)),
         ..again
@@ -333,10 +390,19 @@ mod tests {
     }
 
     #[test]
+    fn iscsid_runs_where_its_module_is_asked_for() {
+        let mut config = Config::default();
+        let runs = |config: &Config| units(config, &facts("disk"), &distribution()).iter().any(|u| u.name == "iscsid");
+        assert!(!runs(&config));
+        config.skerry.modules = vec!["nbd".into(), "iscsi_tcp debug_iscsi_tcp=1".into()];
+        assert!(runs(&config));
+    }
+
+    #[test]
     fn golden_boots() {
         let none = Config {
             skerry: skerry_config::types::Skerry {
-                distribution: Distribution::None,
+                distribution: Distribution::None.into(),
                 ..Default::default()
             },
             ..Config::default()
@@ -345,6 +411,43 @@ mod tests {
         check("full-k3os", &units(&full(), &facts("disk"), &distribution()));
         check("none", &units(&none, &facts("disk"), &skerry_distribution::Plan::default()));
         check("live", &units(&Config::default(), &facts("live"), &distribution()));
+    }
+
+    /// A bus and iwd only where a Wi-Fi network is configured, in either form.
+    #[test]
+    fn a_machine_with_a_radio() {
+        let listed = Config {
+            skerry: skerry_config::types::Skerry {
+                wifi: vec![skerry_config::types::Wifi {
+                    name: "home".into(),
+                    passphrase: skerry_config::types::Secret("long enough".into()),
+                }],
+                ..Default::default()
+            },
+            ..Config::default()
+        };
+        check("wifi", &units(&listed, &facts("disk"), &distribution()));
+        let entry = std::collections::BTreeMap::from([("wlan0".to_owned(), skerry_config::Interface::default())]);
+        let netplan = Config {
+            network: Some(skerry_config::Network {
+                wifis: entry,
+                ..Default::default()
+            }),
+            ..Config::default()
+        };
+        let names = |config: &Config| -> Vec<String> {
+            let units = units(config, &facts("disk"), &distribution());
+            units.into_iter().map(|u| u.name).filter(|name| name != "netd").collect()
+        };
+        for name in ["wifi-files", "dbus", "iwd", "wifid"] {
+            assert!(
+                names(&listed).contains(&name.to_owned()) && names(&netplan).contains(&name.to_owned()),
+                "{name}"
+            );
+            assert!(!names(&full()).contains(&name.to_owned()), "{name}");
+        }
+        let text = encode(&units(&listed, &facts("disk"), &distribution()));
+        assert!(!text.contains("long enough"), "PID 1 need not know passphrases: {text}");
     }
 
     /// Nothing of the distribution runs, and a disk is taken without a question only where none was wanted.
@@ -445,12 +548,16 @@ mod tests {
         assert!(units(&config, &facts("disk"), &distribution()).iter().any(|u| u.name == "ssh-keys"));
     }
 
-    /// Nothing may hold up a login but the settings and the owner's own commands.
+    /// Nothing may hold up a login but the settings, the machine's keys and the owner's own commands; nor the network but what it is
+    /// set up with.
     #[test]
-    fn logins_wait_for_little() {
+    fn logins_and_the_network_wait_for_little() {
         for u in units(&full(), &facts("disk"), &distribution()) {
-            if u.name == "sshd" || u.name.starts_with("getty-") {
-                assert_eq!(u.after, ["apply-boot", "boot-cmd"], "{}", u.name);
+            match u.name.as_str() {
+                "sshd" => assert_eq!(u.after, ["host-keys", "apply-boot", "boot-cmd"]),
+                "netd" => assert_eq!(u.after, ["apply-network", "boot-cmd"]),
+                name if name.starts_with("getty-") => assert_eq!(u.after, ["apply-boot", "boot-cmd"], "{name}"),
+                _ => {}
             }
         }
     }
@@ -465,7 +572,8 @@ mod tests {
         let unknown: Vec<_> = units
             .iter()
             .flat_map(|u| u.after.iter())
-            .filter(|a| !names.contains(&a.as_str()))
+            // PID 1 has that one in every boot.
+            .filter(|a| !names.contains(&a.as_str()) && *a != "host-keys")
             .collect();
         assert!(unknown.is_empty() || plan.units.is_empty(), "{unknown:?}");
         let twice: Vec<_> = names.iter().filter(|n| names.iter().filter(|m| m == n).count() > 1).collect();

@@ -1,10 +1,18 @@
 //! Drivers for the hardware that is there already.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use skerry_sys::module::{self, Index};
 
-/// `setup coldplug`.
-pub fn run() -> Result<()> {
+/// `setup coldplug`, or `setup coldplug network` for drivers of network interfaces only.
+pub fn run(args: &[String]) -> Result<()> {
+    match args {
+        [] => everything(),
+        [word] if word == "network" => network(),
+        _ => bail!("reading the arguments: expected `setup coldplug` or `setup coldplug network`"),
+    }
+}
+
+fn everything() -> Result<()> {
     let report = module::coldplug(&Index::of_running_kernel()?);
     eprintln!("{} modules fit the hardware", report.loaded.len());
     // A driver that refuses its device is common, and the machine works without: it is said, and no more.

@@ -96,6 +96,7 @@ impl Facts {
     pub fn for_distribution(&self) -> skerry_distribution::Facts {
         skerry_distribution::Facts {
             node_name: self.node_name.clone(),
+            arch: GO_ARCH.to_owned(),
             mode: self.mode.clone(),
             release: skerry_distribution::Release {
                 version: self.release.version.clone(),
@@ -106,6 +107,15 @@ impl Facts {
         }
     }
 }
+
+/// This machine's processor, in Go's words.
+const GO_ARCH: &str = if cfg!(target_arch = "x86_64") {
+    "amd64"
+} else if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    std::env::consts::ARCH
+};
 
 /// A wired interface, as far as it can give the machine a name.
 #[derive(Debug, Clone, PartialEq, Eq)]

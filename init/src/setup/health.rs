@@ -247,6 +247,10 @@ fn condemned(open: &mut Open, memory: &Memory, trial: Option<Trial>, failed: &Fa
         "this system has failed, and the machine goes back to the other slot: {failed}"
     ));
     if let Some(mut trial) = trial {
+        // On a full disk its words would be lost, and the next start would have no room either.
+        for problem in crate::storage::reserve::give_up_if_needed(&say) {
+            eprintln!("{problem}");
+        }
         trial.failed = Some((failed.clone(), log_of(&failed.check)));
         write(memory, &trial);
     }

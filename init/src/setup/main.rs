@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "the plan and the banner are what these programs are asked for")]
 
 mod apply;
+mod asked;
 mod authorized;
 mod banner;
 mod boot;
@@ -10,10 +11,12 @@ mod clock;
 mod coldplug;
 mod command;
 mod confirm;
+mod distribution;
 mod esp;
 mod facts;
 mod folder;
 mod health;
+mod host_keys;
 mod keys;
 mod kube;
 mod lines;
@@ -24,6 +27,7 @@ mod medium;
 mod metadata;
 mod mode;
 mod network_state;
+mod pid1;
 mod plan;
 mod root;
 mod said;
@@ -31,6 +35,7 @@ mod seal;
 mod sources;
 mod storage;
 mod store;
+mod trial;
 
 use anyhow::{Context, Result, bail};
 use std::process::ExitCode;
@@ -61,14 +66,17 @@ fn dispatch(args: &[String]) -> Result<()> {
         "keys" => keys::run(),
         "metadata" => metadata::run(),
         "clock" => clock::run(rest),
-        "coldplug" => coldplug::run(),
+        "coldplug" => coldplug::run(rest),
+        "host-keys" => host_keys::run(),
         "local-start" => local_start::run(),
         "confirm" => confirm::run(),
         "health" => health::run(),
         "media" => media::run(rest),
         "seal" => seal::run(),
+        "trial" => trial::run(rest),
         "banner" => banner::run(rest),
         "kube" => kube::run(rest),
+        "distribution" => distribution::run(rest),
         other => bail!("reading the arguments: setup has no sub-command {other:?}"),
     }
 }

@@ -4,9 +4,8 @@ use crate::facts::{self, Facts};
 use crate::root::Root;
 use crate::said::said;
 use crate::store::{self, LAST_GOOD, Stored, THIS_BOOT};
-use crate::{boot, looked, metadata};
+use crate::{asked, boot, looked, metadata};
 use anyhow::{Context, Result, bail};
-use serde_json::json;
 use skerry_config::types::Config;
 use skerry_config::{Loaded, Origin, Problem, Severity, Variables, load};
 use skerry_control::unit;
@@ -90,7 +89,7 @@ pub fn perform(root: &Root, forced: bool) -> Result<String> {
         ..facts
     };
     let units = unit::encode(&boot::units(&loaded.config, &facts, &distribution));
-    leave(root, &loaded, &facts, &problems)?;
+    leave(root, &loaded, &facts, &problems, &asked::request(&loaded.config, &distribution))?;
     let places = looked::judged(looked.places, &loaded.refused, plan == "last-good");
     leave_one(
         root,
@@ -155,33 +154,32 @@ fn located(p: &skerry_distribution::Problem, loaded: &Loaded) -> Problem {
         e.path == p.key || e.path.starts_with(&format!("{}[", p.key)) || e.path.starts_with(&format!("{}.", p.key))
     };
     let origin = loaded.explain.iter().find(place).map(|e| e.origin.clone());
-    let ignored = p.severity == skerry_distribution::Severity::Ignored;
+    use skerry_distribution::Severity as Theirs;
     Problem {
         origin: origin.unwrap_or_else(|| Origin {
             source: "config".to_owned(),
             ..Origin::default()
         }),
-        severity: Severity::Warning,
+        severity: if p.severity == Theirs::Note {
+            Severity::Note
+        } else {
+            Severity::Warning
+        },
         path: p.key.clone(),
         what: p.what.clone(),
         done_instead: p.hint.clone(),
         write_instead: String::new(),
-        drops: ignored,
+        drops: p.severity == Theirs::Ignored,
     }
 }
 
 /// Leaves what the other programs work from.
-fn leave(root: &Root, loaded: &Loaded, facts: &Facts, problems: &[Problem]) -> Result<()> {
+fn leave(root: &Root, loaded: &Loaded, facts: &Facts, problems: &[Problem], network: &serde_json::Value) -> Result<()> {
     let config = &loaded.config;
-    let network = json!({
-        "network": config.network,
-        "dns_nameservers": config.skerry.dns_nameservers,
-        "ntp_servers": config.skerry.ntp_servers,
-    });
     let explain: Vec<_> = loaded.explain.iter().cloned().map(without_secret).collect();
     let all = [
         (crate::apply::CONFIG, serde_json::to_string(config), 0o600),
-        ("/run/skerry/network.json", serde_json::to_string(&network), 0o600),
+        (asked::PATH, serde_json::to_string(network), 0o600),
         ("/run/skerry/problems.json", serde_json::to_string(problems), 0o640),
         ("/run/skerry/explain.json", serde_json::to_string(&explain), 0o640),
         (facts::PATH, serde_json::to_string(facts), 0o644),

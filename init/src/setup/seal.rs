@@ -200,9 +200,18 @@ fn clean(at: &Path) -> Result<()> {
         let Ok(entries) = std::fs::read_dir(at.join(dir)) else { continue };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with('.') && name.ends_with(".sealed") {
-                blank(&entry.path())?;
+            let Some(of) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".sealed")) else {
+                continue;
+            };
+            // FAT exchanges two names by two writes. Cut between them, both lead to the same bytes, which must not be blanked.
+            let path = entry.path().with_file_name(of);
+            if std::fs::read(&path).is_ok_and(|bytes| std::fs::read(entry.path()).is_ok_and(|same| same == bytes)) {
+                bail!(
+                    "sealing {}/{of}: after a power cut it and {name} may be one file / try: copy {of} elsewhere, remove both, and copy it back",
+                    esp::NAME
+                );
             }
+            blank(&entry.path())?;
         }
     }
     Ok(())
@@ -271,6 +280,58 @@ mod tests {
             kept.contains("another-secret") && !kept.contains("hush") && kept.contains("it is me"),
             "{kept}"
         );
+    }
+
+    /// What a power cut leaves at each step: the same configuration, and a second run that finishes it.
+    #[test]
+    fn cut_anywhere_the_configuration_stays_and_is_sealed_again() {
+        let other = "skerry: {wifi: [{name: n, passphrase: it is me}]}\n";
+        let whole = scratch("seal-whole");
+        for (path, text) in [("/esp/config.yaml", TEXT), ("/esp/config.d/10", other)] {
+            whole.write(path, text, 0o600).unwrap();
+        }
+        let before = load(&sources(&whole).0).config;
+        perform(&whole, &whole.at("/esp"), &Identity::default()).unwrap();
+        let sealed = |path: &str| whole.text(path).unwrap();
+        let (main, drop_in, secrets) = (sealed("/esp/config.yaml"), sealed("/esp/config.d/10"), sealed(SECRETS));
+        let beside = ["/esp/.config.yaml.sealed", "/esp/config.d/.10.sealed"];
+        let half = &main[..main.len() / 2];
+        // The ESP's two files, and what lies beside each.
+        for (step, files) in [
+            ("the secrets are kept", [TEXT, other, "", ""]),
+            ("half of the new text is beside the old", [TEXT, other, half, ""]),
+            ("all of it is", [TEXT, other, &main, ""]),
+            ("they have changed places", [&main, other, TEXT, ""]),
+            ("the old one is blanked", [&main, other, "\n\n\n", ""]),
+            ("the second one begins", [&main, other, "", &drop_in]),
+            ("it has changed places too", [&main, &drop_in, "", other]),
+        ] {
+            let root = scratch("seal-cut");
+            root.write(SECRETS, &secrets, 0o600).unwrap();
+            let paths = ["/esp/config.yaml", "/esp/config.d/10", beside[0], beside[1]];
+            for (path, text) in paths.iter().zip(files).filter(|(_, text)| !text.is_empty()) {
+                root.write(path, text, 0o600).unwrap();
+            }
+            for _ in 0..2 {
+                let (found, unknown) = sources(&root);
+                assert_eq!((&load(&found).config, unknown), (&before, vec![]), "{step}");
+                perform(&root, &root.at("/esp"), &Identity::default()).unwrap();
+            }
+            let left = ["/esp", "/esp/config.d"].map(|dir| std::fs::read_dir(root.at(dir)).unwrap().count());
+            assert_eq!(left, [2, 1], "{step}");
+            assert!(!root.text("/esp/config.yaml").unwrap().contains("hush"), "{step}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_one_file_is_not_blanked() {
+        let root = scratch("seal-one");
+        for path in ["/esp/config.yaml", "/esp/.config.yaml.sealed"] {
+            root.write(path, TEXT, 0o600).unwrap();
+        }
+        let why = perform(&root, &root.at("/esp"), &Identity::default()).unwrap_err();
+        assert!(format!("{why:#}").contains("may be one file"), "{why:#}");
+        assert_eq!(root.text("/esp/config.yaml").unwrap(), TEXT);
     }
 
     #[test]

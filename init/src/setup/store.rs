@@ -146,6 +146,53 @@ mod tests {
         golden("last-good/sources", &root.text("/var/lib/skerry/last-good/sources").unwrap());
     }
 
+    /// What a power cut leaves at each of its steps: the old one is read, or the new one; and the next is written over it.
+    #[test]
+    fn cut_anywhere_there_is_one_whole_store() {
+        let root = scratch("store-cut");
+        let (at, new) = (root.at(LAST_GOOD), beside(&root.at(LAST_GOOD), "new"));
+        let files = ["00", "01", "02", "sources", "units", "version"];
+        let (mut now, mut seen) = (None, 0);
+        let mut next_is_written = |now: &mut Option<Stored>| {
+            assert_eq!(read(&root, LAST_GOOD).unwrap(), *now);
+            seen += 1;
+            *now = Some(stored(&format!("h{seen}")));
+            write(&root, LAST_GOOD, now.as_ref().unwrap()).unwrap();
+            assert_eq!(read(&root, LAST_GOOD).unwrap(), *now);
+            assert!(!new.exists());
+        };
+        for has_old in [false, true] {
+            for written in 0..=files.len() {
+                if !has_old && at.exists() {
+                    std::fs::remove_dir_all(&at).unwrap();
+                    now = None;
+                }
+                // Beside it, in the order in which they are written; the last of them may be half there.
+                for half in [false, true] {
+                    std::fs::create_dir_all(&new).unwrap();
+                    for (n, file) in files[..written].iter().enumerate() {
+                        let text = if half && n + 1 == written { "" } else { "something else" };
+                        std::fs::write(new.join(file), text).unwrap();
+                    }
+                    next_is_written(&mut now);
+                }
+            }
+        }
+        // The two have changed places, and the removal of the old one came this far.
+        for left in 0..=files.len() {
+            let later = stored("later");
+            write(&root, "/later", &later).unwrap();
+            std::fs::rename(&at, &new).unwrap();
+            std::fs::rename(root.at("/later"), &at).unwrap();
+            for file in &files[left..] {
+                std::fs::remove_file(new.join(file)).unwrap();
+            }
+            now = Some(later);
+            next_is_written(&mut now);
+        }
+        assert_eq!(seen, 4 * (files.len() as u32 + 1) + files.len() as u32 + 1);
+    }
+
     #[test]
     fn half_a_store_is_none_and_a_broken_one_is_named() {
         let root = scratch("store-broken");

@@ -14,8 +14,12 @@
 //!                                       Stopping ──► Stopped / Waiting / Failed / removed
 //! ```
 //!
+//! Going down is the way up in reverse, but for units with a farewell: they are told first, and nothing else is stopped before they
+//! have ended.
+//!
 //! Promises, walked and property-tested below: a unit never has two main processes; it is never started before all of its `after`
-//! is up; going down always ends; an event that cannot be is refused and changes nothing.
+//! is up; while a farewell lasts no other unit is stopped; going down always ends; an event that cannot be is refused and changes
+//! nothing.
 
 mod entry;
 mod plan;
@@ -48,7 +52,7 @@ pub const PROBE_PAUSE: Duration = Duration::from_millis(250);
 pub const SLOW: Duration = Duration::from_secs(5);
 /// So long after SIGKILL a process that is still there is no longer waited for when going down.
 pub const GIVE_UP: Duration = Duration::from_secs(5);
-/// Going down takes no longer than this, whatever the units' graces add up to.
+/// Going down takes no longer than this and the longest farewell, whatever the units' graces add up to.
 pub const DOWN_LIMIT: Duration = Duration::from_secs(180);
 
 /// What happened.
@@ -193,7 +197,8 @@ pub struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct GoingDown {
     how: Down,
-    since: Duration,
+    /// Nothing is waited for any longer.
+    until: Duration,
     forced: bool,
     finished: bool,
 }

@@ -3,8 +3,10 @@
 use super::tests::{ms, s};
 use super::*;
 use proptest::prelude::*;
-use skerry_control::unit::{Kind, Ready, Scope};
+use skerry_control::unit::{Farewell, Kind, Ready, Scope};
 use std::collections::BTreeMap;
+
+const FAREWELL: Duration = s(55);
 
 #[derive(Debug, Clone)]
 enum Do {
@@ -29,7 +31,7 @@ fn name(n: usize) -> String {
 
 fn unit(n: usize) -> impl Strategy<Value = Unit> {
     let after = proptest::collection::vec(0..n + 2, 0..3);
-    (after, 0..3u8, 0..5u8, any::<bool>(), 0..2u8).prop_map(move |(after, ready, kind, tree, argument)| {
+    (after, 0..3u8, 0..6u8, any::<bool>(), 0..2u8).prop_map(move |(after, ready, kind, tree, argument)| {
         let mut u = Unit::service(&name(n), "x", &["/x", &argument.to_string()]);
         u.after = after.into_iter().map(name).collect();
         u.ready = match ready {
@@ -38,7 +40,7 @@ fn unit(n: usize) -> impl Strategy<Value = Unit> {
             _ => Ready::Probe(vec!["/p".into()]),
         };
         u.kind = match kind {
-            0 | 1 => Kind::Service,
+            0 | 1 | 5 => Kind::Service,
             2 => Kind::OneShot { retry: false, every: None },
             3 => Kind::OneShot { retry: true, every: None },
             _ => Kind::OneShot {
@@ -47,6 +49,10 @@ fn unit(n: usize) -> impl Strategy<Value = Unit> {
             },
         };
         u.stop.scope = if tree { Scope::Tree } else { Scope::MainOnly };
+        u.farewell = (kind == 5).then_some(Farewell {
+            signal: 10,
+            grace: FAREWELL,
+        });
         u.deadline = (ready == 1).then_some(s(3));
         u
     })
@@ -123,6 +129,22 @@ impl World {
                 }
                 _ => {}
             }
+        }
+        let stopped =
+            |e: &&Entry| e.unit.farewell.is_none() && !e.is_one_shot() && was.entry(&e.unit.name).is_some_and(|w| w.phase != e.phase);
+        let begins = |e: &Entry| {
+            matches!(
+                e.phase,
+                Phase::Stopping {
+                    killed: false,
+                    pid: Some(_),
+                    ..
+                }
+            )
+        };
+        if self.down && self.state.entries.iter().any(|e| e.unit.farewell.is_some() && e.is_live(self.now)) {
+            let early = self.state.entries.iter().filter(stopped).find(|e| begins(e));
+            assert!(early.is_none(), "stopped during a farewell: {early:?}");
         }
         assert!(self.finished <= u32::from(self.down));
         for e in &self.state.entries {
@@ -226,6 +248,6 @@ proptest! {
             w.step(Event::Tick);
         }
         prop_assert_eq!(w.finished, 1);
-        prop_assert!(w.now <= began + DOWN_LIMIT);
+        prop_assert!(w.now <= began + FAREWELL + DOWN_LIMIT);
     }
 }

@@ -1,7 +1,7 @@
 //! What follows from the state and the time alone: starts, stops, kills, probes, and words about what takes long.
 
 use super::entry::Probe;
-use super::{Command, DOWN_LIMIT, Entry, GIVE_UP, News, Phase, Role, SLOW, State};
+use super::{Command, Entry, GIVE_UP, News, Phase, Role, SLOW, State};
 use skerry_control::unit::Ready;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl State {
         });
         if let Some(d) = &mut self.down
             && !d.finished
-            && (d.forced || now >= d.since + DOWN_LIMIT || !self.entries.iter().any(|e| e.is_live(now)))
+            && (d.forced || now >= d.until || !self.entries.iter().any(|e| e.is_live(now)))
         {
             d.finished = true;
             out.push(Command::Finish(d.how));
@@ -59,8 +59,12 @@ impl State {
             .filter(|a| self.entry(a).is_some_and(|e| !e.gone && !e.is_up()))
     }
 
-    /// Going down: for each unit, whether something that lives was started after it, by however many steps.
+    /// Going down: for each unit, whether something that lives was started after it, by however many steps. While a unit with a
+    /// farewell lives, it alone may stop.
     fn held(&self, now: Duration) -> Vec<bool> {
+        if self.entries.iter().any(|e| e.unit.farewell.is_some() && e.is_live(now)) {
+            return self.entries.iter().map(|e| e.unit.farewell.is_none()).collect();
+        }
         let mut held = vec![false; self.entries.len()];
         let mut open: Vec<&Entry> = self.entries.iter().filter(|e| e.is_live(now)).collect();
         while let Some(late) = open.pop() {
@@ -76,7 +80,7 @@ impl State {
 
     /// When [`super::Event::Tick`] is due, seen from the last step; none: nothing happens by time alone.
     pub fn next_due(&self, last_step: Duration) -> Option<Duration> {
-        let down = self.down.filter(|d| !d.finished).map(|d| d.since + DOWN_LIMIT);
+        let down = self.down.filter(|d| !d.finished).map(|d| d.until);
         self.entries
             .iter()
             .flat_map(Entry::dues)
@@ -91,7 +95,11 @@ impl Entry {
     fn settle_down(&mut self, down: bool, may_stop: bool, now: Duration, out: &mut Vec<Command>) {
         if down || !self.should_run() {
             match self.phase {
-                Phase::Starting { pid } | Phase::Running { pid, .. } if may_stop => self.stop(pid, false, now, out),
+                Phase::Starting { pid } | Phase::Running { pid, .. } if may_stop => {
+                    let farewell = self.unit.farewell.filter(|_| down);
+                    let how = farewell.map_or((self.unit.stop.signal, self.unit.stop.grace), |f| (f.signal, f.grace));
+                    self.stop(pid, how, false, now, out);
+                }
                 Phase::Waiting | Phase::Backoff { .. } | Phase::Done { .. } | Phase::Failed { .. } | Phase::Stopped => {
                     self.rest(down, now, out);
                 }
@@ -148,17 +156,16 @@ impl Entry {
         }
     }
 
-    pub(super) fn stop(&mut self, pid: u32, overran: bool, now: Duration, out: &mut Vec<Command>) {
-        let stop = self.unit.stop;
+    fn stop(&mut self, pid: u32, (signal, grace): (i32, Duration), overran: bool, now: Duration, out: &mut Vec<Command>) {
         out.push(if self.is_tree() {
-            Command::SignalTree(self.unit.name.clone(), stop.signal)
+            Command::SignalTree(self.unit.name.clone(), signal)
         } else {
-            Command::Signal(pid, stop.signal)
+            Command::Signal(pid, signal)
         });
         self.enter(
             Phase::Stopping {
                 pid: Some(pid),
-                kill_at: now + stop.grace,
+                kill_at: now + grace,
                 killed: false,
                 overran,
             },
@@ -205,7 +212,7 @@ impl Entry {
             self.overdue_told = true;
             out.push(self.tell(News::Overran(limit)));
             if self.is_one_shot() {
-                self.stop(pid, true, now, out);
+                self.stop(pid, (self.unit.stop.signal, self.unit.stop.grace), true, now, out);
             }
         }
         match (self.probe, starting) {

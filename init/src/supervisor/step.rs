@@ -1,7 +1,7 @@
 //! What each event does to the state.
 
 use super::entry::Probe;
-use super::{Command, Entry, Event, GoingDown, LONG_RUN, News, Phase, Role, SLOW, State};
+use super::{Command, DOWN_LIMIT, Entry, Event, GoingDown, LONG_RUN, News, Phase, Role, SLOW, State};
 use skerry_control::unit::{Kind, Ready};
 use skerry_sys::machine::Down;
 use skerry_sys::process::Exit;
@@ -48,12 +48,14 @@ impl State {
     }
 
     fn go_down(&mut self, how: Down, now: Duration) {
+        let farewells = self.entries.iter().filter(|e| e.is_live(now)).filter_map(|e| e.unit.farewell);
+        let farewell = farewells.map(|f| f.grace).max().unwrap_or_default();
         match &mut self.down {
             Some(d) => (d.how, d.forced) = (how, true),
             None => {
                 self.down = Some(GoingDown {
                     how,
-                    since: now,
+                    until: now + farewell + DOWN_LIMIT,
                     forced: false,
                     finished: false,
                 });

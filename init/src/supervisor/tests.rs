@@ -1,7 +1,7 @@
 //! The rules of `control::unit`, one by one.
 
 use super::*;
-use skerry_control::unit::{Kind, Ready, Scope, Stop};
+use skerry_control::unit::{Farewell, Kind, Ready, Scope, Stop};
 
 pub(super) const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -393,6 +393,60 @@ fn going_down_is_the_way_up_in_reverse() {
     assert!(w.out.contains(&Command::Finish(Down::PowerOff)));
     w.wait(s(1000));
     assert_eq!(w.out, []);
+}
+
+fn with_farewell(mut unit: Unit) -> Unit {
+    unit.farewell = Some(Farewell { signal: 10, grace: s(55) });
+    unit
+}
+
+#[test]
+fn who_has_a_farewell_goes_first_and_all_else_waits() {
+    let plan = [
+        with_farewell(service("herald", &["a"])),
+        service("a", &[]),
+        service("b", &["herald"]),
+        one_shot("m", &[]),
+    ];
+    let mut w = World::new(&plan);
+    let herald = "herald".to_owned();
+    w.step(Event::Down(Down::Reboot));
+    assert_eq!(w.out, [Command::SignalTree(herald.clone(), 10)]);
+    w.wait(s(54));
+    assert_eq!(
+        ["herald", "a", "b", "m"].map(|n| w.phase(n)),
+        ["stopping", "running", "running", "starting"]
+    );
+    w.exit("herald", 0).step(Event::Empty(herald));
+    assert_eq!(
+        ["a", "b", "m"].map(|n| w.phase(n)),
+        ["running", "stopping", "stopping"],
+        "then the way up in reverse: b came after a, by the herald"
+    );
+    assert!(w.out.contains(&Command::SignalTree("b".into(), 15)));
+}
+
+#[test]
+fn a_farewell_is_bounded_and_only_for_going_down() {
+    let mut w = World::new(&[with_farewell(service("herald", &[])), service("a", &[])]);
+    w.step(Event::Restart("herald".into()));
+    assert!(w.out.contains(&Command::SignalTree("herald".into(), 15)), "its own signal");
+    w.exit("herald", 0).step(Event::Empty("herald".into()));
+    w.step(Event::Down(Down::Reboot)).wait(s(55));
+    assert!(w.out.contains(&Command::KillTree("herald".into())));
+    assert_eq!(w.phase("a"), "running");
+    w.wait(GIVE_UP);
+    assert_eq!(w.phase("a"), "stopping", "a process that cannot be killed holds nobody");
+}
+
+#[test]
+fn without_the_herald_nothing_waits_and_a_second_order_ends_its_farewell() {
+    let mut w = World::new(&[with_farewell(service("herald", &[])), service("a", &[])]);
+    w.exit("herald", 1).step(Event::Down(Down::Reboot));
+    assert_eq!((w.phase("herald"), w.phase("a")), ("stopped", "stopping"));
+    let mut w = World::new(&[with_farewell(service("herald", &[])), service("a", &[])]);
+    w.step(Event::Down(Down::Reboot)).step(Event::Down(Down::PowerOff));
+    assert!(w.out.contains(&Command::Finish(Down::PowerOff)));
 }
 
 #[test]

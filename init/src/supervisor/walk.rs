@@ -2,7 +2,7 @@
 
 use super::tests::s;
 use super::*;
-use skerry_control::unit::{Kind, Ready};
+use skerry_control::unit::{Farewell, Kind, Ready};
 
 fn kinds(name: &str) -> Vec<Unit> {
     let base = Unit::service(name, name, &["/x"]);
@@ -18,6 +18,10 @@ fn kinds(name: &str) -> Vec<Unit> {
                 retry: true,
                 every: Some(s(1)),
             },
+            ..base.clone()
+        },
+        Unit {
+            farewell: Some(Farewell { signal: 10, grace: s(55) }),
             ..base
         },
     ]
@@ -47,6 +51,15 @@ impl World {
                         assert!(self.state.entry(a).is_none_or(Entry::is_up), "{} before {a}", unit.name);
                     }
                     self.pending.push(unit.name.clone());
+                }
+                Command::SignalTree(name, _) if self.down => {
+                    let lasting = |e: &Entry| e.unit.farewell.is_some() && e.is_live(self.now);
+                    let may = |e: &Entry| e.unit.farewell.is_some() || matches!(e.phase, Phase::Stopping { overran: true, .. });
+                    let lasts = self.state.entries().iter().any(lasting);
+                    assert!(
+                        !lasts || self.state.entry(&name).is_some_and(may),
+                        "{name} is stopped during a farewell"
+                    );
                 }
                 Command::Finish(_) => self.finished += 1,
                 _ => {}

@@ -99,6 +99,15 @@ impl Client {
         }
     }
 
+    /// A client whose lease is on the interface already: an earlier `netd` put it there. It counts until a server says otherwise.
+    pub fn holding(mac: Mac, host_name: Option<String>, lease: Lease, now: Duration) -> Self {
+        Self {
+            remembered: Some(lease.clone()),
+            state: State::Bound { lease, since: now },
+            ..Self::new(mac, host_name, None)
+        }
+    }
+
     /// The hardware address it asks for.
     pub const fn mac(&self) -> Mac {
         self.mac

@@ -54,6 +54,20 @@ fn the_first_question_is_sent_with_the_carrier_and_the_first_offer_is_taken() {
     assert_eq!(client.deadline(), Some(at(500)));
 }
 
+/// A new start of `netd` does not take the address away before a server has said anything.
+#[test]
+fn a_lease_that_is_on_the_interface_counts_until_it_is_refused() {
+    let held = bound().lease().unwrap().clone();
+    let mut client = Client::holding(MAC, None, held.clone(), at(0));
+    assert_eq!(client.lease(), Some(&held));
+    let commands = client.step(at(0), 9, Event::Carrier(true));
+    assert_eq!((question(&commands).kind, question(&commands).wish), (Kind::Request, Some(OWN)));
+    assert_eq!(client.lease(), Some(&held));
+    let mut refused = client.clone();
+    assert!(matches!(say(&mut refused, at(0), Kind::Nak)[0], Command::Lost(_)));
+    assert_eq!(say(&mut client, at(0), Kind::Ack), [Command::Granted]);
+}
+
 #[test]
 fn silence_makes_it_slower_but_never_stop() {
     let mut client = Client::new(MAC, None, None);

@@ -11,10 +11,12 @@ use std::path::Path;
 use std::time::Duration;
 
 /// A boot to a login and a first service.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Boot {
     /// Seconds from PID 1's start to lease, sshd and the service after them.
     pub exec_to_service: f64,
+    /// Seconds until each unit was up first, the first one first.
+    pub units: Vec<(String, f64)>,
     /// Resident memory of PID 1, in KiB.
     pub pid1_kib: f64,
     /// Resident memory of all our programs that stay, PID 1 included, in KiB.
@@ -38,25 +40,31 @@ pub fn boot(bench: &Bench) -> Result<Boot> {
     // Idle: what the boot still has to do is done.
     machine.serial.wait_end(Duration::from_secs(20));
     let services: Value = serde_json::from_str(&machine.root(lab, "skerry services --json")?).context("reading the services")?;
-    let up = |name: &str| {
-        let unit = services
-            .as_array()?
-            .iter()
-            .find(|u| u.get("name").and_then(Value::as_str) == Some(name))?;
-        unit.get("first_up_ms")?.as_f64()
-    };
-    let service = up("svc").context("finding the first service")?;
     let exec = exec_ms(lab, &mut machine)?;
+    let units = ups(&services, exec);
+    let service = units.iter().find(|(name, _)| name == "svc").context("finding the first service")?.1;
     let sums = machine.root(lab, RESIDENT)?;
     let mut numbers = sums.split_whitespace().map(|n| n.parse::<f64>().ok());
     let mut next = || numbers.next().flatten().context("reading resident memory");
     let boot = Boot {
-        exec_to_service: (service - exec) / 1000.0,
+        exec_to_service: service,
+        units,
         pid1_kib: next()?,
         all_kib: next()?,
     };
     machine.cut();
     Ok(boot)
+}
+
+/// When each unit was up first, in seconds after `exec`.
+fn ups(services: &Value, exec: f64) -> Vec<(String, f64)> {
+    let up = |unit: &Value| {
+        let name = unit.get("name")?.as_str()?.to_owned();
+        Some((name, (unit.get("first_up_ms")?.as_f64()? - exec) / 1000.0))
+    };
+    let mut units: Vec<_> = services.as_array().into_iter().flatten().filter_map(up).collect();
+    units.sort_by(|a, b| a.1.total_cmp(&b.1));
+    units
 }
 
 /// PID 1's and our other programs' `Rss`, in KiB.

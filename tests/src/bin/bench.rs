@@ -92,6 +92,10 @@ fn pid1(bench: &Bench, rounds: usize) -> Result<Vec<Row>> {
             last(&busybox)
         );
     }
+    if let Some(last) = own.last() {
+        let words: Vec<String> = last.units.iter().map(|(name, at)| format!("{name} {at:.2}")).collect();
+        println!("  ours, the last time, up after: {}", words.join(", "));
+    }
     let exec: Vec<f64> = own.iter().map(|o| o.exec_to_service).collect();
     let ratios: Vec<f64> = exec.iter().zip(&floor).map(|(o, f)| o / f).collect();
     let of = |f: fn(&ours::Boot) -> f64| median(&own.iter().map(f).collect::<Vec<_>>()) / 1024.0;

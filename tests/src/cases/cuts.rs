@@ -163,6 +163,8 @@ impl Life {
         let request = Request {
             disk: Some((firmware, self.disk.clone())),
             disk_is_kept: false,
+            // Firmware, GRUB and an early kernel have use for one only.
+            processors: 1,
             ..none_machine(self.name, None)
         };
         let mut machine = bench.lab.start(&request)?;

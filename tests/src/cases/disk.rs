@@ -1,12 +1,14 @@
 //! The disk image to flash, with a `config.yaml` put onto its ESP: firmware, GRUB, kernel, login, and data grown to the disk's end.
 
 use super::check::{Checks, Expect};
-use super::start::{none_config, none_machine, switch_off, to_login};
+use super::start::{node_config, node_machine, none_config, none_machine, switch_off, to_login, to_ready};
 use super::{Bench, seconds, with_machine};
 use crate::machine::disk::run;
 use crate::machine::{Firmware, Request};
 use anyhow::{Context, Result};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,8 +26,43 @@ pub fn uefi(bench: &Bench, checks: &mut Checks) -> Result<()> {
     to_a_login(bench, checks, "disk-uefi", Firmware::Uefi)
 }
 
+/// The console's password, which is on the ESP until it is sealed.
+const SECRET: &str = "hush-hush-hush-42";
+
+/// With Kubernetes: the flashed disk comes to a node that is Ready, twice.
+pub fn ready(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let name = "disk-ready-bios";
+    let disk = flashed(bench, name, &node_config(bench, "hostname: from-the-esp\n"))?;
+    let request = Request {
+        disk: Some((Firmware::Bios, disk.clone())),
+        ..node_machine(name, None)
+    };
+    let (machine, _) = to_ready(bench, &request)?;
+    with_machine(bench, checks, machine, |machine, checks| {
+        let probes = [
+            (
+                "it runs from slot a",
+                "cat /proc/cmdline",
+                Expect::Has("skerry.slot=a skerry.why=good"),
+            ),
+            ("the state is on the disk", "cat /run/skerry/storage.json", Expect::Has("/dev/vda7")),
+            (
+                "the node is Ready",
+                "kubectl get node from-the-esp --no-headers",
+                Expect::Has(" Ready "),
+            ),
+        ];
+        checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(60))?;
+        switch_off(bench, machine)
+    })?;
+    let (mut machine, _) = to_ready(bench, &request).context("starting it again")?;
+    machine.cut();
+    fs::remove_file(&disk).with_context(|| format!("removing {}", disk.display()))
+}
+
 fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware) -> Result<()> {
-    let disk = flashed(bench, name, &none_config(bench, "hostname: from-the-esp\n"))?;
+    let config = none_config(bench, "hostname: from-the-esp\n").replace("none}", &format!("none, password: {SECRET}}}"));
+    let disk = flashed(bench, name, &config)?;
     let request = Request {
         disk: Some((firmware, disk.clone())),
         ..none_machine(name, None)
@@ -63,12 +100,36 @@ fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware
             ),
         ];
         checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(60))?;
+        let sealed = machine.root(&bench.lab, "skerry config seal")?;
+        checks.has(
+            "the ESP's secret is sealed",
+            &sealed,
+            "esp:/config.yaml: 1 secrets are on data only now",
+        );
         switch_off(bench, machine)
     })?;
+    let (card, esp) = partition(&disk, 1)?;
+    let mut bytes = vec![0; usize::try_from(esp.end - esp.start)?];
+    card.read_exact_at(&mut bytes, esp.start).context("reading the ESP")?;
+    let is_there = bytes.windows(SECRET.len()).any(|w| w == SECRET.as_bytes());
+    checks.is("its bytes are nowhere on the ESP", !is_there, SECRET);
     let machine = to_login(bench, &request).context("starting it again")?;
     with_machine(bench, checks, machine, |machine, checks| {
         let console = machine.serial.text(0);
         checks.is("what has grown is left alone", !console.contains("data grew"), &console);
+        let probes = [
+            (
+                "the sealed password counts",
+                "sudo grep -c '^skerry:[$]' /etc/shadow",
+                Expect::Is("1"),
+            ),
+            (
+                "and nothing is wrong with the config",
+                "skerry status",
+                Expect::Lacks("sealed by another"),
+            ),
+        ];
+        checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(60))?;
         machine.cut();
         fs::remove_file(&disk).with_context(|| format!("removing {}", disk.display()))
     })
@@ -116,14 +177,9 @@ pub fn two_disks(bench: &Bench, checks: &mut Checks) -> Result<()> {
 /// A data partition that is no file system any more: a login by the key on the ESP, and nothing is formatted.
 pub fn data_damaged(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let disk = flashed(bench, "data-damaged", &none_config(bench, "hostname: still-here\n"))?;
-    let card = OpenOptions::new().read(true).write(true).open(&disk);
-    let card = card.with_context(|| format!("opening {}", disk.display()))?;
-    let read = |at: u64, into: &mut [u8]| std::os::unix::fs::FileExt::read_exact_at(&card, into, at);
-    let found = skerry_sys::gpt::find(card.metadata()?.len() / SECTOR, read);
-    let table = found.table().context("reading the disk's partition table")?;
-    let data = table.partition(7).context("looking for the data partition")?.first * SECTOR;
+    let (card, data) = partition(&disk, 7)?;
     let noise: Vec<u8> = (0..DAMAGE).map(|n: u32| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
-    std::os::unix::fs::FileExt::write_all_at(&card, &noise, data).context("damaging the data partition")?;
+    card.write_all_at(&noise, data.start).context("damaging the data partition")?;
     let request = Request {
         disk: Some((Firmware::Bios, disk.clone())),
         ..none_machine("data-damaged", None)
@@ -144,9 +200,21 @@ pub fn data_damaged(bench: &Bench, checks: &mut Checks) -> Result<()> {
         switch_off(bench, machine)
     })?;
     let mut after = vec![0; noise.len()];
-    std::os::unix::fs::FileExt::read_exact_at(&card, &mut after, data).context("reading the data partition")?;
+    card.read_exact_at(&mut after, data.start).context("reading the data partition")?;
     checks.is("nothing was written to it", after == noise, "its first bytes are others");
     fs::remove_file(&disk).with_context(|| format!("removing {}", disk.display()))
+}
+
+/// A disk's file, and which of its bytes a partition has.
+fn partition(disk: &Path, number: u32) -> Result<(File, Range<u64>)> {
+    let card = OpenOptions::new().read(true).write(true).open(disk);
+    let card = card.with_context(|| format!("opening {}", disk.display()))?;
+    let read = |at: u64, into: &mut [u8]| card.read_exact_at(into, at);
+    let found = skerry_sys::gpt::find(card.metadata()?.len() / SECTOR, read);
+    let table = found.table().context("reading the disk's partition table")?;
+    let place = table.partition(number).with_context(|| format!("looking for partition {number}"))?;
+    let bytes = place.first * SECTOR..(place.first + place.sectors()) * SECTOR;
+    Ok((card, bytes))
 }
 
 /// A card with the image of the release on it, and this `config.yaml`.
@@ -161,22 +229,18 @@ pub(super) fn flashed_with(bench: &Bench, release: &Path, name: &str, config: &s
     let (disk, file) = (folder.join("disk.img"), folder.join("config.yaml"));
     let text = |path: &Path| path.display().to_string();
     crate::machine::release::images(&["disk", "--release", &text(release), "--out", &text(&disk), "--raw"])?;
-    let card = OpenOptions::new().read(true).write(true).open(&disk);
-    let card = card.with_context(|| format!("opening {}", disk.display()))?;
-    let read = |at: u64, into: &mut [u8]| std::os::unix::fs::FileExt::read_exact_at(&card, into, at);
-    let found = skerry_sys::gpt::find(card.metadata()?.len() / SECTOR, read);
-    let table = found.table().context("reading the image's partition table")?;
-    let esp = table.partition(1).context("looking for the image's ESP")?.first * SECTOR;
+    let (card, esp) = partition(&disk, 1)?;
+    let (_, boot) = partition(&disk, 3)?;
     card.set_len(CARD).with_context(|| format!("making {} longer", disk.display()))?;
     fs::write(&file, config).with_context(|| format!("writing {}", file.display()))?;
     let mcopy = |arguments: &[&str]| -> Result<()> {
         let mut copy = bench.lab.tools.program("mcopy")?;
         run(copy.args(arguments)).map(drop)
     };
-    mcopy(&["-i", &format!("{}@@{esp}", text(&disk)), &text(&file), "::/config.yaml"]).context("putting config.yaml onto the ESP")?;
+    mcopy(&["-i", &format!("{}@@{}", text(&disk), esp.start), &text(&file), "::/config.yaml"])
+        .context("putting config.yaml onto the ESP")?;
     // What a machine by translation needs to be quick and steady; a release's own words are for real ones.
-    let boot = table.partition(3).context("looking for the image's boot partition")?.first * SECTOR;
-    let (slot_cfg, boot) = (folder.join("slot.cfg"), format!("{}@@{boot}", text(&disk)));
+    let (slot_cfg, boot) = (folder.join("slot.cfg"), format!("{}@@{}", text(&disk), boot.start));
     mcopy(&["-n", "-o", "-i", &boot, "::/slot.cfg", &text(&slot_cfg)]).context("taking slot.cfg from the image")?;
     let words = fs::read_to_string(&slot_cfg).with_context(|| format!("reading {}", slot_cfg.display()))?;
     let words = words.replacen(" $skerry_args", &format!("{} $skerry_args", bench.lab.accel.kernel_words()), 1);

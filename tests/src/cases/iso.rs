@@ -28,9 +28,39 @@ pub fn uefi_usb(bench: &Bench, checks: &mut Checks) -> Result<()> {
     to_a_login(bench, checks, "iso-uefi-usb", Firmware::Uefi, Drive::Stick)
 }
 
+pub fn full_bios_usb(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    full(bench, checks, "full-iso-bios-usb", Firmware::Bios, Drive::Usb)
+}
+
+pub fn full_uefi_usb(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    full(bench, checks, "full-iso-uefi-usb", Firmware::Uefi, Drive::Usb)
+}
+
+pub fn full_bios_sata(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    full(bench, checks, "full-iso-bios-sata", Firmware::Bios, Drive::Sata)
+}
+
+pub fn full_uefi_sata(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    full(bench, checks, "full-iso-uefi-sata", Firmware::Uefi, Drive::Sata)
+}
+
+fn full(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware, drive: Drive) -> Result<()> {
+    match bench.full() {
+        Ok(release) => of_release(bench, checks, release, name, firmware, drive),
+        Err(why) => {
+            checks.skipped = Some(why);
+            Ok(())
+        }
+    }
+}
+
 fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware, drive: Drive) -> Result<()> {
+    of_release(bench, checks, &bench.lab.release.dir, name, firmware, drive)
+}
+
+fn of_release(bench: &Bench, checks: &mut Checks, release: &Path, name: &str, firmware: Firmware, drive: Drive) -> Result<()> {
     let config = none_config(bench, "hostname: from-the-iso\n");
-    let iso = remastered(bench, name, &config)?;
+    let iso = remastered(bench, release, name, &config)?;
     let request = Request {
         memory: MEMORY,
         iso: Some((firmware, drive, iso.clone())),
@@ -39,8 +69,8 @@ fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware
     let machine = to_login(bench, &request)?;
     with_machine(bench, checks, machine, |machine, checks| {
         let device = match drive {
-            Drive::Cd => "/dev/sr0",
-            Drive::Stick => "/dev/sda",
+            Drive::Cd | Drive::Sata => "/dev/sr0",
+            Drive::Stick | Drive::Usb => "/dev/sda",
         };
         let probes = [
             (
@@ -95,12 +125,12 @@ fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware
 
 /// The release as an ISO with this `config.yaml` on it.
 #[allow(clippy::disallowed_methods, reason = "a temporary file of a test")]
-fn remastered(bench: &Bench, name: &str, config: &str) -> Result<PathBuf> {
+fn remastered(bench: &Bench, release: &Path, name: &str, config: &str) -> Result<PathBuf> {
     let folder = bench.lab.folder(name)?;
     let (iso, file) = (folder.join("skerry.iso"), folder.join("config.yaml"));
     let text = |path: &Path| path.display().to_string();
     fs::write(&file, config).with_context(|| format!("writing {}", file.display()))?;
-    let (release, out, config) = (text(&bench.lab.release.dir), text(&iso), text(&file));
+    let (release, out, config) = (text(release), text(&iso), text(&file));
     let words = bench.lab.accel.kernel_words();
     images(&["iso", "--release", &release, "--out", &out, "--config", &config, "--words", words])?;
     Ok(iso)

@@ -3,12 +3,16 @@
 mod broken;
 mod buses;
 pub mod check;
+mod clock;
 mod cuts;
 mod cuts_real;
 mod datastore;
 pub(crate) mod disk;
 mod disks;
+mod distributions;
+mod farewell;
 mod faults;
+mod firewall;
 pub mod grub;
 mod install;
 mod iso;
@@ -57,7 +61,11 @@ pub struct Case {
 }
 
 /// Those that run Kubernetes: they want both cores, and their limits are for a computer that does nothing else.
-const ALONE: [&str; 13] = [
+const ALONE: &[&str] = &[
+    "slots-kubelet",
+    "disk-ready-bios",
+    "kubelet",
+    "farewell",
     "datastore",
     "late",
     "servers",
@@ -280,6 +288,30 @@ pub const TABLE: &[Case] = &[
         "UEFI boots the image with the full kernel from an SD card to a login",
         buses::sd_uefi,
     ),
+    unproven(
+        "full-iso-bios-usb",
+        80,
+        "BIOS boots the ISO with the full kernel from a USB stick to a login in memory",
+        iso::full_bios_usb,
+    ),
+    unproven(
+        "full-iso-uefi-usb",
+        80,
+        "UEFI boots the ISO with the full kernel from a USB stick to a login in memory",
+        iso::full_uefi_usb,
+    ),
+    unproven(
+        "full-iso-bios-sata",
+        80,
+        "BIOS boots the ISO with the full kernel from a disc in a SATA drive to a login in memory",
+        iso::full_bios_sata,
+    ),
+    unproven(
+        "full-iso-uefi-sata",
+        80,
+        "UEFI boots the ISO with the full kernel from a disc in a SATA drive to a login in memory",
+        iso::full_uefi_sata,
+    ),
     always(
         "slots",
         330,
@@ -295,8 +327,20 @@ pub const TABLE: &[Case] = &[
     unproven(
         "slots-faults",
         400,
-        "candidates that panic, restart, hang, lose their root or their network are left by themselves",
+        "candidates that panic, restart, hang, fill the disk, lose their root or their network are left by themselves",
         slots::faults,
+    ),
+    unproven(
+        "slots-kubelet",
+        420,
+        "UEFI, the disk image, Kubernetes: Ready; a candidate whose kubelet is never healthy is left; Ready again",
+        slots::kubelet,
+    ),
+    unproven(
+        "disk-ready-bios",
+        260,
+        "BIOS, the disk image, Kubernetes: Ready, and Ready again after a restart",
+        disk::ready,
     ),
     unproven(
         "cuts",
@@ -342,6 +386,12 @@ pub const TABLE: &[Case] = &[
         "a damaged root block is an I/O error, never wrong bytes",
         root::damage,
     ),
+    unproven(
+        "clock-unset",
+        130,
+        "a clock at 1970: never before the release was made, waits for the network's time, says so, and goes on",
+        clock::unset,
+    ),
     always("watchdog", 50, "a stopped PID 1 is reset by the hardware watchdog", none::watchdog),
     always(
         "last-good",
@@ -386,11 +436,29 @@ pub const TABLE: &[Case] = &[
         "after a power cut: same CA, state kept, pod back; DNS, a Service, containerd restarted",
         node::second_boot,
     ),
+    unproven(
+        "farewell",
+        400,
+        "pods are told of a shutdown and end before it, bounded; a second order forces it; the Node says how its machine is",
+        farewell::farewell,
+    ),
     always(
         "network-devices",
         60,
         "bond, VLAN, bridge, VRF, tables and rules, as netplan says them",
         network::devices,
+    ),
+    unproven(
+        "network-firewall",
+        60,
+        "another machine reaches SSH and what is open, and nothing else that listens, but pods",
+        firewall::ports,
+    ),
+    unproven(
+        "network-trial",
+        90,
+        "a change of the network is undone by itself, unless it is confirmed; and by a power cut",
+        firewall::trial,
     ),
     torture(
         "metadata",
@@ -452,6 +520,18 @@ pub const TABLE: &[Case] = &[
         120,
         "two broken configurations come up to Ready",
         broken::clusters,
+    ),
+    unproven(
+        "distributions",
+        150,
+        "k3s (fetched over a bad line), k0s and edgecore by a stand-in that checks its surroundings against their contracts",
+        distributions::stand_ins,
+    ),
+    unproven(
+        "kubelet",
+        400,
+        "the embedded kubelet joins a control plane that knows only kubeadm's ways, by kubeadm's command; a pod, a power cut",
+        distributions::kubelet,
     ),
     torture(
         "cut-while-starting",

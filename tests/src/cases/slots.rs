@@ -2,12 +2,17 @@
 
 use super::check::{Checks, Expect};
 use super::disk::flashed;
-use super::start::{log_in, none_config, none_machine, to_login};
+use super::start::{TO_READY, log_in, node_config, node_machine, none_config, none_machine, to_login, to_ready};
 use super::{Bench, seconds, with_machine};
 use crate::machine::{Firmware, Machine, Request, patient};
 use anyhow::{Context, Result};
 use std::time::Duration;
 
+/// Fills the data partition to its last byte.
+const FILL: &str = "cd /var/lib; fallocate -l $(df --output=avail -B1 . | tail -1) fill; dd if=/dev/zero of=fill.more bs=64k 2>/dev/null; \
+                    dd if=/dev/zero of=fill.rest bs=512 2>/dev/null; sync";
+/// kubelet is ended as soon as it is there.
+const NO_KUBELET: &str = "setsid sh -c 'while sleep 1; do pkill -9 -f ^/usr/bin/kubelet; done' > /dev/null 2>&1 < /dev/null &";
 /// The owner's command that makes a candidate fail, once a test has put it there.
 const FAULT: &str =
     "run_cmd: [\"if test -x /var/lib/skerry/fault && grep -q skerry.slot=b /proc/cmdline; then /var/lib/skerry/fault; fi\"]\n";
@@ -191,6 +196,44 @@ pub fn good_is_damaged(bench: &Bench, checks: &mut Checks) -> Result<()> {
     })
 }
 
+/// With Kubernetes, by UEFI: a candidate whose kubelet is never healthy is left, and the node is Ready again.
+pub fn kubelet(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let name = "slots-kubelet";
+    let request = Request {
+        disk: Some((Firmware::Uefi, flashed(bench, name, &node_config(bench, FAULT))?)),
+        restarts: true,
+        limit: seconds(1500),
+        ..node_machine(name, None)
+    };
+    let (machine, ready) = to_ready(bench, &request)?;
+    with_machine(bench, checks, machine, |machine, checks| {
+        checks.has(
+            "the node is Ready, from slot a of the disk",
+            &machine.serial.text(0),
+            "Skerry: slot a (good)",
+        );
+        let copied = machine.root_within(&bench.lab, COPY, seconds(240));
+        copied.context("copying the system into the other slot")?;
+        let terms = Terms {
+            // It would be Ready again sooner than it was for the first time.
+            limit: ready.at + seconds(20),
+            within: TO_READY * 2,
+        };
+        let console = try_b(bench, machine, terms, "", NO_KUBELET, WENT_BACK)?;
+        let line = console.lines().rev().find(|l| l.contains(WENT_BACK)).unwrap_or_default().to_owned();
+        checks.has("kubelet is never healthy: the machine goes back and says why", &line, "kube");
+        let slots = machine.root(&bench.lab, "grep -o 'skerry.slot=.' /proc/cmdline; skerry slots")?;
+        checks.has("slot a runs", &slots, "skerry.slot=a");
+        checks.has("it is remembered", &slots, "kube");
+        let wait = "kubectl wait --for=condition=Ready node --all --timeout=300s";
+        checks.that(
+            "and the node is Ready again",
+            machine.root_within(&bench.lab, wait, seconds(320)).map(drop),
+        );
+        Ok(())
+    })
+}
+
 pub fn faults(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let machine = machine(bench, "slots-faults")?;
     with_machine(bench, checks, machine, |machine, checks| {
@@ -203,6 +246,8 @@ pub fn faults(bench: &Bench, checks: &mut Checks) -> Result<()> {
             "rmmod virtio_net; sleep 1",
             "default-route",
         )?;
+        left(bench, machine, checks, "it fills the disk", "", FILL, "data-room")?;
+        machine.root(&bench.lab, "rm -f /var/lib/fill*; sync")?;
         // Three boots, three deaths: a panic, a restart, a frozen PID 1 that the watchdog ends.
         let deaths = "n=$(cat /var/lib/skerry/deaths 2>/dev/null || echo 0); echo $((n+1)) > /var/lib/skerry/deaths; sync\n\
                       case $n in 0) echo c > /proc/sysrq-trigger;; 1) echo b > /proc/sysrq-trigger;; \

@@ -19,7 +19,7 @@ pub fn upgrade(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let disk = flashed(
         bench,
         "upgrade",
-        &none_config(bench, &format!("password: {SECRET}\nhostname: moves\n")),
+        &none_config(bench, "hostname: moves\n").replace("none}", &format!("none, password: {SECRET}}}")),
     )?;
     let request = Request {
         disk: Some((Firmware::Bios, disk)),
@@ -59,6 +59,21 @@ pub fn upgrade(bench: &Bench, checks: &mut Checks) -> Result<()> {
         checks.has("slots names the new version", &slots, "b*    0.2.0         good ");
         checks.has("and the old one", &slots, "a     0.1.0         spare");
 
+        let status = machine.root_within(&bench.lab, &format!("skerry bootloader status --from {AT}"), seconds(120))?;
+        for part in ["BIOS: core image", "UEFI: /EFI/BOOT/BOOTX64.EFI", "/boot/grub/grub.cfg"] {
+            let line = status.lines().find(|l| l.contains(part)).unwrap_or_default();
+            checks.has(&format!("{part} is another one"), line, "other than in 0.2.0");
+        }
+        let said = machine.root_within(&bench.lab, &format!("skerry bootloader update --from {AT}"), seconds(180))?;
+        checks.has(
+            "a newer boot loader is written",
+            &said,
+            "boots by the boot loader of 0.2.0 from the next restart on",
+        );
+        let status = machine.root_within(&bench.lab, &format!("skerry bootloader status --from {AT}"), seconds(120))?;
+        let is_there = status.contains("as in 0.2.0") && !status.contains("other than in");
+        checks.is("all of it is there then", is_there, &status);
+
         let packed = machine.root_within(
             &bench.lab,
             "f=$(skerry support 2>/dev/null) && mkdir -p /var/tmp/s && tar -xzf $f -C /var/tmp/s && cd /var/tmp/s/* && ls && \
@@ -76,6 +91,11 @@ pub fn upgrade(bench: &Bench, checks: &mut Checks) -> Result<()> {
             .wait_line("the machine is reset", mark, seconds(200))
             .context("resetting")?;
         log_in(bench, machine, mark)?;
+        checks.has(
+            "the newer boot loader boots the machine",
+            &machine.serial.text(mark),
+            "Skerry: slot b (good)",
+        );
         checks.that("a reset forgets what was kept", machine.root(&bench.lab, "! test -e /root/note"));
         let name = machine.root(&bench.lab, "cat /proc/sys/kernel/hostname; skerry slots")?;
         checks.has("the ESP's config counts as at the first start", &name, "moves");
@@ -119,6 +139,14 @@ fn newer(bench: &Bench, name: &str) -> Result<PathBuf> {
         .arg(&bench.lab.release.dir)
         .arg(&release))
     .context("copying the release")?;
+    // A boot loader that differs, and boots all the same: what follows on GRUB's images is not looked at.
+    for (file, more) in [("core.img", &[0; 512][..]), ("BOOTX64.EFI", &[0; 512]), ("grub.cfg", b"# newer\n")] {
+        let path = release.join("boot").join(file);
+        let mut whole = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        whole.extend(more);
+        #[allow(clippy::disallowed_methods, reason = "a temporary file of a test")]
+        std::fs::write(&path, whole).with_context(|| format!("writing {}", path.display()))?;
+    }
     images(&["sign", &text(&release), "--version", "0.2.0"])?;
     let mut seed = Seed::default();
     for file in [

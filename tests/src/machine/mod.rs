@@ -108,6 +108,10 @@ pub enum Drive {
     Cd,
     /// As a stick: on USB where the release's kernel knows USB, else a SCSI disk (Debian's cloud kernel has no USB).
     Stick,
+    /// As a disc in a SATA drive: for releases with the full kernel.
+    Sata,
+    /// As a stick on USB: the same.
+    Usb,
 }
 
 /// What every machine of a run shares.
@@ -407,6 +411,8 @@ impl Lab {
         let has_usb = self.release.value(&["kernel"]).is_none_or(|kernel| !kernel.contains("cloud"));
         let (bus, device) = match kind {
             Drive::Cd => ("virtio-scsi-pci", "scsi-cd"),
+            Drive::Sata => ("ich9-ahci,id=sata", "ide-cd,bus=sata.0"),
+            Drive::Usb => ("qemu-xhci", "usb-storage,removable=on"),
             Drive::Stick if has_usb => ("qemu-xhci", "usb-storage,removable=on"),
             Drive::Stick => ("virtio-scsi-pci", "scsi-hd,removable=on"),
         };

@@ -4,6 +4,7 @@ use super::{Failures, Settings, one};
 use crate::lines::joined;
 use crate::network_state;
 use skerry_config::types::Config;
+use skerry_distribution::kubernetes::settings::DENIED;
 use std::collections::BTreeMap;
 
 /// The file.
@@ -59,6 +60,8 @@ fn argument<'a>(args: &'a [String], flag: &str) -> Option<&'a str> {
 /// The owner's variables; where a proxy is among them, each in both spellings, and `NO_PROXY` filled in.
 pub fn variables(owners: &BTreeMap<String, String>, near: &[String]) -> BTreeMap<String, String> {
     let mut all = owners.clone();
+    // They would make programs believe that another supervisor runs them.
+    all.retain(|name, _| !DENIED.contains(&name.as_str()));
     let get = |name: &str| {
         owners
             .get(name)

@@ -9,13 +9,18 @@ use anyhow::{Context, Result};
 /// The machine id on data; `/etc` is rebuilt at each boot.
 const MACHINE_ID: &str = "/skerry/etc/machine-id";
 
+/// Tells the kernel the host name, which a DHCP client sends.
+pub fn set_hostname(s: &Settings) -> Failures {
+    if !s.root.is_system() {
+        return vec![];
+    }
+    one(skerry_sys::machine::set_hostname(&s.facts.hostname).map_err(anyhow::Error::from))
+}
+
 /// Sets the host name, and pins the node's name at first start.
 pub fn hostname(s: &Settings) -> Failures {
     let name = &s.facts.hostname;
-    let mut failures = vec![];
-    if s.root.is_system() {
-        failures.extend(skerry_sys::machine::set_hostname(name).err().map(anyhow::Error::from));
-    }
+    let mut failures = set_hostname(s);
     failures.extend(s.root.write_changed("/etc/hostname", &format!("{name}\n"), 0o644).err());
     let base = s.root.text("/etc/hosts").unwrap_or_default();
     failures.extend(

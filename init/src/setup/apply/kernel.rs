@@ -35,6 +35,18 @@ const KUBERNETES_MODULES: &[(&str, &str)] = &[
     ("vxlan", "foreign network plugins, flannel for one"),
 ];
 
+/// What programs need that are brought, and set up iptables by themselves.
+const BROUGHT_MODULES: &[(&str, &str)] = &[
+    ("iptable_filter", "iptables' own tables"),
+    ("iptable_nat", "iptables' own tables"),
+    ("ip6table_filter", "iptables' own tables"),
+    ("ip6table_nat", "iptables' own tables"),
+    ("ip_set", "network policies"),
+    ("xt_set", "network policies"),
+    ("xt_physdev", "network policies"),
+    ("wireguard", "flannel's encrypted backend"),
+];
+
 /// Set on every machine.
 const SYSCTLS: &[(&str, &str)] = &[
     ("fs.inotify.max_user_instances", "8192"),
@@ -58,7 +70,10 @@ const KUBERNETES_SYSCTLS: &[(&str, &str)] = &[
     // Strict filtering drops what comes back through a pod's bridge.
     ("net.ipv4.conf.all.rp_filter", "0"),
     ("net.ipv4.conf.default.rp_filter", "0"),
-    ("net.ipv4.ip_local_reserved_ports", "6443,10248-10250,10256-10259,30000-32767"),
+    (
+        "net.ipv4.ip_local_reserved_ports",
+        "2379-2382,6443-6444,10010,10248-10250,10256-10259,30000-32767",
+    ),
     ("net.ipv4.neigh.default.gc_thresh1", "1024"),
     ("net.ipv4.neigh.default.gc_thresh2", "4096"),
     ("net.ipv4.neigh.default.gc_thresh3", "8192"),
@@ -72,9 +87,23 @@ const KUBERNETES_SYSCTLS: &[(&str, &str)] = &[
     ("vm.panic_on_oom", "0"),
 ];
 
-/// Loads modules.
+/// Loads what Kubernetes needs, and the owner's modules.
 pub fn modules(s: &Settings) -> Failures {
-    if !s.root.is_system() {
+    let brought = s.config.skerry.distribution != Distribution::Kubernetes;
+    match (is_node(&s.config), brought) {
+        (false, _) => load(s, &[]),
+        (true, false) => load(s, &[KUBERNETES_MODULES]),
+        (true, true) => load(s, &[KUBERNETES_MODULES, BROUGHT_MODULES]),
+    }
+}
+
+/// Loads the owner's modules: a network interface may need one.
+pub fn owners_modules(s: &Settings) -> Failures {
+    load(s, &[])
+}
+
+fn load(s: &Settings, ours: &[&[(&str, &str)]]) -> Failures {
+    if !s.root.is_system() || (ours.is_empty() && s.config.skerry.modules.is_empty()) {
         return vec![];
     }
     let index = match Index::of_running_kernel() {
@@ -82,14 +111,12 @@ pub fn modules(s: &Settings) -> Failures {
         Err(e) => return vec![e.into()],
     };
     let mut failures = vec![];
-    if is_node(&s.config) {
-        let known = KUBERNETES_MODULES.iter().filter(|(name, _)| index.knows(name));
-        failures.extend(
-            known
-                .filter_map(|(name, _)| module::load(&index, name, "").err())
-                .map(anyhow::Error::from),
-        );
-    }
+    let known = ours.iter().copied().flatten().filter(|(name, _)| index.knows(name));
+    failures.extend(
+        known
+            .filter_map(|(name, _)| module::load(&index, name, "").err())
+            .map(anyhow::Error::from),
+    );
     for entry in &s.config.skerry.modules {
         let (name, parameters) = module_entry(entry);
         let result = module::load(&index, name, parameters);
@@ -128,7 +155,7 @@ fn ours(config: &Config) -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 fn is_node(config: &Config) -> bool {
-    config.skerry.distribution == Distribution::Kubernetes
+    config.skerry.distribution.name.is_node()
 }
 
 /// `net.ipv4.ip_forward` → `/proc/sys/net/ipv4/ip_forward`; as sysctl(8), `/` in a name that has dots first stands for a dot.
@@ -213,6 +240,7 @@ mod tests {
     fn tables_have_no_doubles() {
         let mut names: Vec<&str> = KUBERNETES_MODULES
             .iter()
+            .chain(BROUGHT_MODULES)
             .map(|(n, _)| *n)
             .chain(SYSCTLS.iter().chain(KUBERNETES_SYSCTLS).map(|(k, _)| *k))
             .collect();

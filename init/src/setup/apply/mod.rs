@@ -1,10 +1,10 @@
-//! `setup apply boot|runtime`: the settings, step by step. A step that fails is named, and the rest goes on.
+//! `setup apply network|boot|runtime`: the settings, step by step. A step that fails is named, and the rest goes on.
 
 mod accounts;
 mod certificates;
 mod environment;
-mod hostkeys;
 mod identity;
+mod iscsi;
 mod issue;
 mod kernel;
 pub mod logins;
@@ -54,7 +54,9 @@ pub fn read_config(root: &Root) -> Result<Config> {
 /// When the steps run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Before the network.
+    /// What the network is set up with, beside [`Self::Boot`], which does it again and says what did not work.
+    Network,
+    /// Before a login.
     Boot,
     /// With the network, before Kubernetes.
     Runtime,
@@ -65,16 +67,22 @@ pub type Failures = Vec<anyhow::Error>;
 
 type Step = (&'static str, fn(&Settings) -> Failures);
 
+const NETWORK: &[Step] = &[
+    ("hostname", identity::set_hostname),
+    ("modules", kernel::owners_modules),
+    ("sysctls", kernel::sysctls),
+];
+
 const BOOT: &[Step] = &[
     ("clock", time::floor),
     ("modules", kernel::modules),
     ("sysctls", kernel::sysctls),
     ("hostname", identity::hostname),
     ("machine-id", identity::machine_id),
+    ("iSCSI initiator", iscsi::initiator),
     ("ca_certs", certificates::apply),
     ("directories", time::directories),
     ("users", users::apply),
-    ("SSH host keys", hostkeys::apply),
     ("sshd", sshd::apply),
     ("ssh_authorized_keys", logins::apply),
     ("ntp_servers", time::servers),
@@ -97,9 +105,10 @@ const RUNTIME: &[Step] = &[
 /// `setup apply PHASE`.
 pub fn run(args: &[String]) -> Result<()> {
     let phase = match args {
+        [word] if word == "network" => Phase::Network,
         [word] if word == "boot" => Phase::Boot,
         [word] if word == "runtime" => Phase::Runtime,
-        _ => bail!("reading the arguments: expected `setup apply boot` or `setup apply runtime`"),
+        _ => bail!("reading the arguments: expected `setup apply network`, `setup apply boot` or `setup apply runtime`"),
     };
     let root = Root::system();
     let settings = match Settings::read(root.clone()) {
@@ -119,13 +128,17 @@ pub fn run(args: &[String]) -> Result<()> {
 
 fn bare() -> Config {
     let mut config = Config::default();
-    config.skerry.distribution = skerry_config::types::Distribution::None;
+    config.skerry.distribution = skerry_config::types::Distribution::None.into();
     config
 }
 
 /// Takes every step of a phase.
 pub fn perform(settings: &Settings, phase: Phase) -> Result<()> {
-    let steps = if phase == Phase::Boot { BOOT } else { RUNTIME };
+    let steps = match phase {
+        Phase::Network => NETWORK,
+        Phase::Boot => BOOT,
+        Phase::Runtime => RUNTIME,
+    };
     let mut failed = vec![];
     for (name, step) in steps {
         let failures = step(settings);
@@ -136,7 +149,8 @@ pub fn perform(settings: &Settings, phase: Phase) -> Result<()> {
             failed.push(*name);
         }
     }
-    if failed.is_empty() {
+    // What the network step could not do (a parameter of a module that comes later) is done again, and told then.
+    if failed.is_empty() || phase == Phase::Network {
         return Ok(());
     }
     bail!(
@@ -148,7 +162,11 @@ pub fn perform(settings: &Settings, phase: Phase) -> Result<()> {
 
 impl Phase {
     fn word(self) -> &'static str {
-        if self == Self::Boot { "boot" } else { "runtime" }
+        match self {
+            Self::Network => "network",
+            Self::Boot => "boot",
+            Self::Runtime => "runtime",
+        }
     }
 }
 

@@ -26,7 +26,7 @@ Subsystem sftp /usr/lib/openssh/sftp-server
 /// Writes them.
 pub fn apply(s: &Settings) -> Failures {
     let mut text = CONFIG.to_owned();
-    if s.config.skerry.distribution == Distribution::Kubernetes {
+    if matches!(s.config.skerry.distribution.name, Distribution::Kubernetes | Distribution::K3s) {
         text.extend(["SetEnv KUBECONFIG=", KUBECONFIG, "\n"]);
     }
     let results = [

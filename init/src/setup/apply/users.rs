@@ -75,7 +75,7 @@ pub fn needs_console_password(config: &Config, last_good_login: bool) -> bool {
 /// Whether somebody could log in: what makes a configuration without a cluster usable.
 pub fn has_login(config: &Config) -> bool {
     let mut alone = config.clone();
-    alone.skerry.distribution = Distribution::None;
+    alone.skerry.distribution = Distribution::None.into();
     skerry_config::usable(&alone).is_ok()
 }
 

@@ -8,13 +8,13 @@ use super::look::{self, Machine};
 use super::{change, program, restarts, x509};
 use anyhow::{Context, Result, bail};
 use skerry_distribution::kubernetes::address::Addresses;
-use skerry_distribution::kubernetes::bundle;
 use skerry_distribution::kubernetes::certs::{self, Entry, Seen, Wanted};
 use skerry_distribution::kubernetes::datastore::{Datastore, SHARED};
 use skerry_distribution::kubernetes::files::{self, KUBEADM_JSON, RESOLV_CONF};
 use skerry_distribution::kubernetes::kubeconfig;
 use skerry_distribution::kubernetes::paths::{BUNDLE, COMPLETE, CONF, ISLAND, ISLAND_LINK, KUBECONFIG, PKI};
 use skerry_distribution::kubernetes::role::Role;
+use skerry_distribution::kubernetes::{add_ons, bundle};
 use skerry_sys::file;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -43,7 +43,16 @@ pub fn run() -> Result<()> {
         file::replace(files::KUBELET_JSON, files::kubelet_text(&m.settings).as_bytes(), 0o644)?;
     }
     renew(&m, &addresses)?;
+    add_ons(&m)?;
     settle(&m, &addresses)
+}
+
+/// What the agent keeps applied, now that the authority is there. The folder is empty at each boot.
+fn add_ons(m: &Machine) -> Result<()> {
+    for f in add_ons::files(&m.settings, &look::text(format!("{PKI}/ca.crt"))) {
+        file::replace(&f.path, f.text.as_bytes(), f.mode)?;
+    }
+    Ok(())
 }
 
 /// A further server takes the cluster's authorities from what it was given, before it makes its own certificates with them.

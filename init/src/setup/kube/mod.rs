@@ -25,15 +25,18 @@ mod certs;
 mod change;
 mod check;
 mod import;
-mod look;
+pub(crate) mod look;
 mod member;
 mod prepare;
-mod program;
+pub(crate) mod program;
 mod ready;
 mod restarts;
 mod run;
 mod snapshots;
-mod x509;
+pub(crate) mod x509;
+
+pub(crate) use prepare::registries;
+pub(crate) use ready::{status, until_ready, watch_of};
 
 use anyhow::{Result, bail};
 

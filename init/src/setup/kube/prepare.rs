@@ -4,7 +4,7 @@ use super::{change, look};
 use anyhow::{Result, bail};
 use skerry_distribution::kubernetes::held::conflict;
 use skerry_distribution::kubernetes::paths::{
-    AGENT_JSON, CONFLIST, DATASTORE, ETCD_DATA, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN,
+    ADD_ONS, AGENT_JSON, CHARTS, CONFLIST, DATASTORE, ETCD_DATA, JOIN, KINE_DIR, MANIFESTS, OWNER_IMAGES, RUN, STATE, TOKEN,
 };
 use skerry_distribution::kubernetes::registries::{REGISTRIES, hosts};
 use skerry_distribution::kubernetes::role::Role;
@@ -31,6 +31,8 @@ const DIRS: &[(&str, u32)] = &[
     ("/var/log/pods", 0o755),
     ("/var/log/containers", 0o755),
     (OWNER_IMAGES, 0o755),
+    (ADD_ONS, 0o755),
+    (CHARTS, 0o755),
 ];
 
 /// Directories, files, the secret.
@@ -71,7 +73,7 @@ pub fn run() -> Result<()> {
 }
 
 /// What k3s's file says of registries, for containerd. A file that the owner wrote for containerd itself counts more.
-fn registries() -> Result<()> {
+pub fn registries() -> Result<()> {
     let text = look::text(REGISTRIES);
     if text.trim().is_empty() {
         return Ok(());

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Deserializer, Value};
 use skerry_distribution::kubernetes::labels;
 use std::os::unix::net::UnixDatagram;
+use std::process::Child;
 
 /// One watch from start to end: an event for each change, and no polling.
 pub fn run() -> Result<()> {
@@ -16,13 +17,19 @@ pub fn run() -> Result<()> {
 }
 
 fn wait(m: &Machine) -> Result<Value> {
+    until_ready(api::watch(Who::Node, &watch_of(&m.settings.node_name))?)
+}
+
+/// The question that is answered by every change of a node.
+pub fn watch_of(node: &str) -> String {
+    format!("/api/v1/nodes?watch=true&fieldSelector=metadata.name={node}")
+}
+
+/// Reads what a program that watches the node prints, until the node, of this boot, is Ready.
+pub fn until_ready(mut child: Child) -> Result<Value> {
     let boot_id = look::text("/proc/sys/kernel/random/boot_id");
-    let mut child = api::watch(
-        Who::Node,
-        &format!("/api/v1/nodes?watch=true&fieldSelector=metadata.name={}", m.settings.node_name),
-    )?;
     let Some(stdout) = child.stdout.take() else {
-        bail!("running curl: no pipe")
+        bail!("watching the node: no pipe")
     };
     status("kubelet has not registered the node yet");
     let mut last = String::new();
@@ -49,7 +56,7 @@ fn wait(m: &Machine) -> Result<Value> {
 }
 
 /// What is waited for, for `skerry status` and the console. Nobody listening is no failure.
-fn status(text: &str) {
+pub fn status(text: &str) {
     println!("{text}");
     if let Ok(socket) = UnixDatagram::unbound() {
         let _ = socket.send_to(

@@ -15,20 +15,15 @@ mod said;
 pub use ask::LIMIT;
 
 use crate::facts::Facts;
+use crate::pid1;
 use crate::root::Root;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use said::Said;
 use serde::{Deserialize, Serialize};
 use skerry_config::cloud::{self, Firmware};
 use skerry_config::types::Config;
 use skerry_config::{Source, SourceKind};
-use skerry_control::SOCKET;
-use skerry_control::reply::Reply;
 use skerry_control::request::Request;
-use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 /// Whom to ask, as `setup plan` decided.
 pub const WANTED: &str = "/run/skerry/metadata-wanted.json";
@@ -150,17 +145,7 @@ fn take(root: &Root, said: Option<Said>, why: Vec<String>) -> Result<bool> {
 
 /// Asks PID 1 to read the configuration again.
 fn plan_again() -> Result<()> {
-    let doing = || "asking PID 1 to read the configuration again";
-    let mut socket = UnixStream::connect(SOCKET).with_context(doing)?;
-    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
-    socket.write_all(Request::Reload.encode().as_bytes()).with_context(doing)?;
-    socket.shutdown(Shutdown::Write)?;
-    let mut answer = vec![];
-    socket.take(1 << 20).read_to_end(&mut answer).with_context(doing)?;
-    match Reply::decode(&answer)? {
-        Reply::Refused(why) => bail!("{}: {why}", doing()),
-        _ => Ok(()),
-    }
+    pid1::ask(&Request::Reload, "asking PID 1 to read the configuration again").map(drop)
 }
 
 #[cfg(test)]

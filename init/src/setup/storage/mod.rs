@@ -12,7 +12,7 @@ mod find;
 mod grow;
 mod obtain;
 mod report;
-mod reserve;
+pub mod reserve;
 mod reset;
 mod stack;
 

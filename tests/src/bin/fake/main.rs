@@ -9,8 +9,11 @@
 //! fake orphans COUNT           leaves so many children behind, which end a little later; then runs until SIGTERM
 //! fake bomb DEPTH              becomes 2^DEPTH processes, all stubborn
 //! setup storage|plan|apply …   prints the file /fake/ARGUMENTS, joined by dashes; ends with 1 if it is not there, hangs if it says so
+//! k3s|k0s|edgecore …           by that name it stands in for the program: see `stand_in`
 //! ```
 #![allow(clippy::print_stdout, reason = "printing is what services do")]
+
+mod stand_in;
 
 use skerry_sys::event::Signals;
 use std::os::unix::net::UnixDatagram;
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         [program, ref rest @ ..] if program.ends_with("/setup") => return setup(&rest.join("-")),
+        [program, ref rest @ ..] if stand_in::is_known(program) => return stand_in::run(program, rest),
         [_, "ready", millis, ref status @ ..] => {
             tell_status(status);
             pause(millis);
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         }
         [_, "never", ref status @ ..] => tell_status(status),
         [_, "stubborn"] => stay(),
+        [_, "shim"] => {}
         [_, "print", line, millis] => {
             for n in 0.. {
                 println!("{line} {n}");

@@ -1,6 +1,5 @@
-//! The machine's SSH keys: made once, kept on data.
+//! `setup host-keys`: the machine's SSH keys, made once and kept on data. They need no configuration, so they are made beside the planning.
 
-use super::{Failures, Settings};
 use crate::root::Root;
 use anyhow::{Context, Result, bail};
 use std::os::unix::fs::symlink;
@@ -11,19 +10,32 @@ pub const KEPT: &str = "/etc/ssh-keys";
 /// Kinds of keys, the one to show first.
 pub const KINDS: [&str; 2] = ["ed25519", "ecdsa"];
 
-/// Makes those that are missing.
-pub fn apply(s: &Settings) -> Failures {
-    if let Err(e) = s.root.dir(KEPT, 0o700) {
+/// `setup host-keys`.
+pub fn run() -> Result<()> {
+    let failures = apply(&Root::system());
+    for failure in &failures {
+        eprintln!("{}", crate::said::said(failure));
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    bail!("providing the SSH host keys: not all are there (`skerry logs host-keys` says more)")
+}
+
+/// Makes those that are missing, all at once.
+fn apply(root: &Root) -> Vec<anyhow::Error> {
+    if let Err(e) = root.dir(KEPT, 0o700) {
         return vec![e];
     }
-    KINDS
-        .iter()
-        .filter_map(|kind| {
-            provide(&s.root, kind)
-                .with_context(|| format!("providing the {kind} host key"))
-                .err()
-        })
-        .collect()
+    let one = |kind: &str| provide(root, kind).with_context(|| format!("providing the {kind} host key"));
+    std::thread::scope(|scope| {
+        let others: Vec<_> = KINDS.iter().skip(1).map(|kind| scope.spawn(|| one(kind))).collect();
+        let first = KINDS.first().map(|kind| one(kind));
+        let ended = others
+            .into_iter()
+            .map(|other| other.join().unwrap_or_else(|_| bail!("providing a host key: the thread broke")));
+        first.into_iter().chain(ended).filter_map(Result::err).collect()
+    })
 }
 
 /// The file name of a key, private or public.
@@ -78,9 +90,7 @@ fn generate(root: &Root, kind: &str, private: &str, public: &str) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Facts;
     use crate::root::scratch;
-    use skerry_config::types::Config;
 
     #[test]
     fn keys_are_made_once() {
@@ -88,19 +98,15 @@ mod tests {
             eprintln!("skipped: no ssh-keygen here");
             return;
         }
-        let s = Settings {
-            root: scratch("host-keys"),
-            config: Config::default(),
-            facts: Facts::default(),
-        };
-        assert!(apply(&s).is_empty());
-        let key = s.root.text("/etc/ssh-keys/ssh_host_ed25519_key.pub").unwrap();
+        let root = scratch("host-keys");
+        assert!(apply(&root).is_empty());
+        let key = root.text("/etc/ssh-keys/ssh_host_ed25519_key.pub").unwrap();
         assert!(key.starts_with("ssh-ed25519 AAAA"), "{key}");
         assert_eq!(
-            std::fs::read_link(s.root.at("/etc/ssh/ssh_host_ecdsa_key")).unwrap(),
+            std::fs::read_link(root.at("/etc/ssh/ssh_host_ecdsa_key")).unwrap(),
             std::path::Path::new("/etc/ssh-keys/ssh_host_ecdsa_key")
         );
-        assert!(apply(&s).is_empty());
-        assert_eq!(s.root.text("/etc/ssh-keys/ssh_host_ed25519_key.pub").unwrap(), key);
+        assert!(apply(&root).is_empty());
+        assert_eq!(root.text("/etc/ssh-keys/ssh_host_ed25519_key.pub").unwrap(), key);
     }
 }

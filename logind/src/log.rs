@@ -1,0 +1,46 @@
+//! Log lines on standard error, which the supervisor keeps: level, words, fields. No clock: the keeper adds it.
+
+use std::fmt::{Debug, Write as _};
+use std::io::Write as _;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+struct Lines(bool);
+
+/// Begins to write what this room says at `info` and above (with `LOGIND_DEBUG` set, all that anybody says: zbus says much).
+pub fn begin() {
+    // Fails only if there is one already.
+    let _ = tracing::subscriber::set_global_default(Lines(std::env::var_os("LOGIND_DEBUG").is_some()));
+}
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let _ = match field.name() {
+            "message" => write!(self.0, " {value:?}"),
+            name => write!(self.0, " {name}={value:?}"),
+        };
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0 || metadata.target().contains("logind") && *metadata.level() <= Level::INFO
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text(event.metadata().level().as_str().to_ascii_lowercase());
+        event.record(&mut text);
+        text.0.push('\n');
+        // One write a line, so that lines stay whole; who does not listen misses it.
+        let _ = std::io::stderr().write_all(text.0.as_bytes());
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
