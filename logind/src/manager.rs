@@ -1,5 +1,8 @@
 //! `org.freedesktop.login1.Manager`: what kubelet asks of it.
-#![allow(missing_docs, reason = "the macro makes a trait of the signal and functions of the properties, without any")]
+#![allow(
+    missing_docs,
+    reason = "the macro makes a trait of the signal and functions of the properties, without any"
+)]
 
 use crate::shutdown::{Inhibitor, Shutdown};
 use skerry_sys::process;

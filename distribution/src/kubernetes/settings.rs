@@ -249,6 +249,7 @@ impl Reader<'_> {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "a table: one arm for each meaning")]
     fn apply(&mut self, key: &str, meaning: Meaning, value: &str) {
         let bad = |what: &str, form: &str| Problem::ignored(key, format!("{value:?} is no {what}"), format!("write {form}"));
         let problem = match meaning {
