@@ -101,7 +101,7 @@ async fn round(places: &Places, agent: &Agent, pool: Option<&Pool>, notify: &Not
     let duties = async {
         let done = match (agent.role, pool) {
             (Role::Worker, Some(pool)) => worker(places, agent, pool, notify).await,
-            _ => server(places, agent).await,
+            _ => Box::pin(server(places, agent)).await,
         };
         if let Err(why) = done {
             tracing::warn!("{why:#}; trying again");

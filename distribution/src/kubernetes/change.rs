@@ -89,10 +89,9 @@ pub fn steps(role: &Role, datastore: &Datastore, held: Held, order: Option<Order
             steps
         }
         Some(Order::Made) if is_fresh => aside().into_iter().chain([rename(&fresh, folder), Step::Forget]).collect(),
-        Some(Order::Made) => vec![Step::Forget],
         // `run etcd` does it; where there is nothing to go on with, it was ordered in vain.
         Some(Order::Alone) if is_there && *datastore == Datastore::Etcd => vec![],
-        Some(Order::Alone) => vec![Step::Forget],
+        Some(Order::Made | Order::Alone) => vec![Step::Forget],
         None if *datastore != Datastore::Etcd || !held.sqlite || *role != Role::First => vec![],
         None => {
             let make = Step::Make {

@@ -104,8 +104,8 @@ fn civil(day: i64) -> (i64, i64) {
 /// `*`, `5`, `1-5`, `*/15`, `0-30/10`, and several of them.
 fn field(text: &str, low: u32, high: u32, names: &[&str]) -> Option<u64> {
     let number = |word: &str| {
-        let named = names.iter().position(|n| !n.is_empty() && n.eq_ignore_ascii_case(word));
-        let value = match named {
+        let at = names.iter().position(|n| !n.is_empty() && n.eq_ignore_ascii_case(word));
+        let value = match at {
             Some(at) => u32::try_from(at).ok()?,
             None => word.parse().ok()?,
         };

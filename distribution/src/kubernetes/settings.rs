@@ -249,6 +249,7 @@ impl Reader<'_> {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "a table: one arm for each meaning")]
     fn apply(&mut self, key: &str, meaning: Meaning, value: &str) {
         let bad = |what: &str, form: &str| Problem::ignored(key, format!("{value:?} is no {what}"), format!("write {form}"));
         let problem = match meaning {
@@ -348,34 +349,39 @@ impl Reader<'_> {
                 }
                 None => bad("pod network", "vxlan, host-gw, wireguard-native, or none for a CNI of your own"),
             },
-            Meaning::SnapshotSchedule => match Schedule::parse(value) {
-                Some(schedule) => {
-                    // Switched off stays so, whatever comes first.
-                    self.settings.snapshots.schedule = self.settings.snapshots.schedule.take().map(|_| schedule);
-                    return;
-                }
-                None => bad("schedule", "cron's five fields, like \"0 */12 * * *\", or @every 6h"),
-            },
-            Meaning::SnapshotRetention => match value.parse().ok().filter(|keep| *keep > 0) {
-                Some(keep) => {
-                    self.settings.snapshots.keep = keep;
-                    return;
-                }
-                None => bad("number of snapshots", "how many are to stay, at least 1"),
-            },
-            Meaning::SnapshotDir if value.starts_with('/') => {
-                value.trim_end_matches('/').clone_into(&mut self.settings.snapshots.folder);
-                return;
+            Meaning::SnapshotSchedule | Meaning::SnapshotRetention | Meaning::SnapshotDir | Meaning::SnapshotName => {
+                return self.snapshots(key, meaning, value);
             }
-            Meaning::SnapshotDir => bad("folder", "a whole path, below /var or another place that persists"),
-            Meaning::SnapshotName if node::is_subdomain(value) => {
-                value.clone_into(&mut self.settings.snapshots.name);
-                return;
-            }
-            Meaning::SnapshotName => bad("name of a file", "lower-case letters, digits, dashes and dots"),
             other => return self.plain(key, other, value),
         };
         self.problems.push(problem);
+    }
+
+    /// What is asked of snapshots.
+    fn snapshots(&mut self, key: &str, meaning: Meaning, value: &str) {
+        let snapshots = &mut self.settings.snapshots;
+        let (what, form) = match meaning {
+            Meaning::SnapshotSchedule => match Schedule::parse(value) {
+                Some(schedule) => {
+                    // Switched off stays so, whatever comes first.
+                    snapshots.schedule = snapshots.schedule.take().map(|_| schedule);
+                    return;
+                }
+                None => ("schedule", "cron's five fields, like \"0 */12 * * *\", or @every 6h"),
+            },
+            Meaning::SnapshotRetention => match value.parse().ok().filter(|keep| *keep > 0) {
+                Some(keep) => {
+                    snapshots.keep = keep;
+                    return;
+                }
+                None => ("number of snapshots", "how many are to stay, at least 1"),
+            },
+            Meaning::SnapshotDir if value.starts_with('/') => return value.trim_end_matches('/').clone_into(&mut snapshots.folder),
+            Meaning::SnapshotDir => ("folder", "a whole path, below /var or another place that persists"),
+            _ if node::is_subdomain(value) => return value.clone_into(&mut snapshots.name),
+            _ => ("name of a file", "lower-case letters, digits, dashes and dots"),
+        };
+        self.ignored(key, format!("{value:?} is no {what}"), &format!("write {form}"));
     }
 
     /// Meanings whose values cannot be wrong.

@@ -221,3 +221,43 @@ fn a_datastores_password_is_shown_to_nobody() {
     let kine = plan.units.iter().find(|u| u.name == "kine").unwrap();
     assert_eq!(kine.argv.last().map(String::as_str), Some("kine"));
 }
+
+#[test]
+fn snapshots_in_k3ss_words() {
+    let read = |args: &[&str]| {
+        let mut config = Config::default();
+        config.skerry.k3s_args = args.iter().map(|a| (*a).to_owned()).collect();
+        let (settings, problems) = settings(&config, &Facts::default());
+        (settings.snapshots, problems)
+    };
+    let (plain, _) = read(&["server"]);
+    assert_eq!((plain.keep, plain.schedule.is_some(), plain.name.as_str()), (5, true, "snapshot"));
+    let (asked, problems) = read(&[
+        "server",
+        "--etcd-snapshot-schedule-cron=*/5 * * * *",
+        "--etcd-snapshot-retention=3",
+        "--etcd-snapshot-dir=/var/lib/copies/",
+        "--etcd-snapshot-name=edge",
+    ]);
+    assert_eq!(problems, []);
+    assert_eq!(
+        (asked.keep, asked.folder.as_str(), asked.name.as_str()),
+        (3, "/var/lib/copies", "edge")
+    );
+    assert_ne!(asked.schedule, plain.schedule);
+    for order in [
+        ["--etcd-disable-snapshots", "--etcd-snapshot-schedule-cron=@daily"],
+        ["--etcd-snapshot-schedule-cron=@daily", "--etcd-disable-snapshots"],
+    ] {
+        assert_eq!(read(&order).0.schedule, None);
+    }
+    for wrong in [
+        "--etcd-snapshot-schedule-cron=often",
+        "--etcd-snapshot-retention=0",
+        "--etcd-snapshot-dir=copies",
+        "--etcd-snapshot-name=../x",
+    ] {
+        let (kept, problems) = read(&["server", wrong]);
+        assert_eq!((kept, problems.len()), (plain.clone(), 1), "{wrong}");
+    }
+}
