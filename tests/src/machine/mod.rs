@@ -343,8 +343,9 @@ impl Lab {
         command.args(["-netdev", &way]);
         command.arg("-device").arg(format!("{},netdev=net,mac={mac},romfile=", request.nic));
         if request.agent {
+            // QEMU tells of a port (VSERPORT_CHANGE) only if it has a name.
             let path = agent(&self.scratch, &request.name).display().to_string().replace(',', ",,");
-            let port = "virtserialport,chardev=agent,name=org.qemu.guest_agent.0";
+            let port = "virtserialport,id=agent-port,chardev=agent,name=org.qemu.guest_agent.0";
             command.args(["-chardev", &format!("socket,id=agent,server=on,wait=off,path={path}")]);
             command.args(["-device", "virtio-serial-pci", "-device", port]);
         }
