@@ -4,11 +4,13 @@ use crate::kube::{look, program, x509};
 use anyhow::{Context, Result};
 use skerry_distribution::kubelet::{BOOTSTRAP, JOIN, KUBECONFIG};
 use skerry_distribution::kubernetes::kubeconfig;
-use skerry_distribution::kubernetes::paths::PKI;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where kubelet keeps the certificate that it asked for, with its key.
 const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+
+/// What a node has of its cluster.
+const OLD: [&str; 3] = [KUBECONFIG, CURRENT, "/etc/kubernetes/pki/ca.crt"];
 
 /// Joins, unless the node is a member.
 pub fn run() -> Result<()> {
@@ -24,16 +26,30 @@ pub fn run() -> Result<()> {
         }
         Some(why) => println!("joining: {why}"),
     }
-    // kubeadm believes a CA that is there, and kubelet credentials that are there: those of a cluster that let us go.
-    for path in [KUBECONFIG, CURRENT, &format!("{PKI}/ca.crt"), BOOTSTRAP] {
-        match std::fs::remove_file(path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(|| format!("removing {path}")),
-            _ => {}
+    // kubeadm believes a CA that is there, and kubelet credentials that are there: those of a cluster that let us go. They are kept
+    // until others are there: what was wrong may have been the clock.
+    let _ = std::fs::remove_file(BOOTSTRAP); // absent after every join that ended well
+    let mut aside = vec![];
+    for path in OLD {
+        let to = format!("{path}.before");
+        match std::fs::rename(path, &to) {
+            Ok(()) => aside.push((to, path)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e).with_context(|| format!("renaming {path}")),
         }
     }
-    let said = program::output(&["/usr/bin/kubeadm", "join", "--config", JOIN], None)?;
-    print!("{said}");
-    Ok(())
+    match program::output(&["/usr/bin/kubeadm", "join", "--config", JOIN], None) {
+        Ok(said) => {
+            print!("{said}");
+            Ok(())
+        }
+        Err(why) => {
+            for (kept, path) in aside {
+                std::fs::rename(&kept, path).with_context(|| format!("renaming {kept}"))?;
+            }
+            Err(why)
+        }
+    }
 }
 
 /// Why the node must join; none if it is a member. Its kubeconfig names the certificate's file, or holds it.
