@@ -113,7 +113,10 @@ mod tests {
             ..silent.clone()
         };
         let is_on = |plan| firewall(&Config::default(), plan).on;
-        assert_eq!((is_on(&silent), is_on(&says), is_on(&skerry_distribution::Plan::default())), (false, true, true));
+        assert_eq!(
+            (is_on(&silent), is_on(&says), is_on(&skerry_distribution::Plan::default())),
+            (false, true, true)
+        );
     }
 
     #[test]
