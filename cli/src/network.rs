@@ -210,7 +210,7 @@ fn page(network: &Network) -> String {
 fn wall(firewall: &Firewall) -> String {
     let mut out = String::new();
     let _ = match (firewall.on, firewall.done, &firewall.problem) {
-        (false, ..) => return "the firewall is off: skerry.firewall is false\n".to_owned(),
+        (false, ..) => return "the firewall is off: skerry.firewall is false, or the distribution does not say what it needs\n".to_owned(),
         (true, true, _) => writeln!(
             out,
             "the firewall closes the system's own ports on {}, but for",

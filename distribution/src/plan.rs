@@ -15,7 +15,7 @@ pub struct Plan {
     pub problems: Vec<Problem>,
     /// The unit that is up when the node is Ready; none where there is no node to wait for.
     pub ready: Option<String>,
-    /// Ports of the node that others must reach.
+    /// Ports of the node that others must reach. With units and none of these, the system has no firewall.
     pub open: Vec<Opening>,
     /// The pods' networks, as far as they are ours: IPv4.
     pub pods: Vec<String>,

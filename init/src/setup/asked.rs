@@ -37,8 +37,10 @@ fn firewall(config: &Config, distribution: &skerry_distribution::Plan) -> Firewa
     open.extend(distribution.open.iter().cloned());
     let owners = config.skerry.open_ports.iter().filter_map(|text| text.parse().ok());
     open.extend(owners.map(|ports| Opening::always(ports, "the configuration")));
+    // A distribution that runs something and does not say how others reach it must not be cut off from them.
+    let is_said = distribution.units.is_empty() || !distribution.open.is_empty();
     Firewall {
-        on: config.skerry.firewall != Some(false),
+        on: is_said && config.skerry.firewall != Some(false),
         open,
         pods: distribution.pods.clone(),
     }
@@ -98,6 +100,24 @@ mod tests {
             sshd("/etc/other", "Port 3\n"),
         ];
         assert_eq!(open(&config), ["tcp/22", "tcp/2222", "tcp/2223"]);
+    }
+
+    #[test]
+    fn a_distribution_that_does_not_say_what_it_needs_has_none() {
+        let unit = skerry_control::unit::Unit::service("k3s", "k3s", &["/k3s"]);
+        let silent = skerry_distribution::Plan {
+            units: vec![unit],
+            ..skerry_distribution::Plan::default()
+        };
+        let says = skerry_distribution::Plan {
+            open: vec![Opening::always(Ports::tcp(6443), "its API")],
+            ..silent.clone()
+        };
+        let is_on = |plan| firewall(&Config::default(), plan).on;
+        assert_eq!(
+            (is_on(&silent), is_on(&says), is_on(&skerry_distribution::Plan::default())),
+            (false, true, true)
+        );
     }
 
     #[test]
