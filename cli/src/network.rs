@@ -8,6 +8,8 @@ use std::process::ExitCode;
 /// What netd reports; it is written anew whenever something changes.
 const STATE: &str = "/run/skerry/network-state.json";
 const RESOLV: &str = "/run/skerry/resolv.conf";
+/// What wifid reports, where Wi-Fi is configured.
+const WIFI: &str = "/run/skerry/wifi-state.json";
 const METADATA: &str = "/run/skerry/metadata.json";
 const LARGEST: usize = 1 << 20;
 
@@ -28,6 +30,17 @@ struct Interface {
     dhcp_server: Option<String>,
     waits: Option<String>,
     optional: bool,
+    /// The Wi-Fi network that it has joined.
+    wifi: Option<String>,
+}
+
+/// One radio, as wifid reports it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Radio {
+    device: String,
+    network: Option<String>,
+    says: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -62,7 +75,8 @@ pub fn run(as_json: bool) -> anyhow::Result<ExitCode> {
         .context("reading what netd reports (this command is for a running Skerry machine; if it is one, see skerry logs netd)")?;
     let resolv = skerry_sys::file::read_text(RESOLV, LARGEST).unwrap_or_default();
     let metadata = skerry_sys::file::read_text(METADATA, LARGEST).unwrap_or_default();
-    let network = network(&text, &resolv, &metadata)?;
+    let wifi = skerry_sys::file::read_text(WIFI, LARGEST).unwrap_or_default();
+    let network = network(&text, &wifi, &resolv, &metadata)?;
     if as_json {
         println!("{:#}", serde_json::to_value(&network)?);
     } else {
@@ -71,8 +85,19 @@ pub fn run(as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn network(state: &str, resolv: &str, metadata: &str) -> anyhow::Result<Network> {
-    let interfaces: Vec<Interface> = serde_json::from_str(state).with_context(|| format!("reading {STATE}"))?;
+fn network(state: &str, wifi: &str, resolv: &str, metadata: &str) -> anyhow::Result<Network> {
+    let mut interfaces: Vec<Interface> = serde_json::from_str(state).with_context(|| format!("reading {STATE}"))?;
+    for radio in serde_json::from_str::<Vec<Radio>>(wifi).unwrap_or_default() {
+        for link in interfaces.iter_mut().filter(|link| link.name == radio.device) {
+            link.wifi.clone_from(&radio.network);
+            // Of an interface without a carrier wifid knows more.
+            link.waits = if link.up {
+                link.waits.take()
+            } else {
+                radio.says.clone().or(link.waits.take())
+            };
+        }
+    }
     let words = |key: &str| -> Vec<String> {
         let lines = resolv.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
@@ -94,7 +119,8 @@ fn page(network: &Network) -> String {
             let _ = writeln!(out, "  {:<10} {} ({})", "address", address.address, origin(&address.origin, link));
         }
         let more = [
-            ("gateway", link.gateway.iter().cloned().collect::<Vec<_>>()),
+            ("wifi", link.wifi.iter().cloned().collect::<Vec<_>>()),
+            ("gateway", link.gateway.iter().cloned().collect()),
             ("names", link.dns.clone()),
             ("time", link.ntp.clone()),
             ("waits", link.waits.iter().cloned().collect()),
@@ -169,7 +195,7 @@ mod tests {
     fn the_page_says_where_everything_came_from() {
         let resolv = "# Written by netd\nnameserver 10.0.2.3\nsearch lan.example a.example\n";
         let metadata = r#"{"source":"aws","is_copy":true,"why":["aws: no answer in time"]}"#;
-        let page = page(&network(STATE, resolv, metadata).unwrap());
+        let page = page(&network(STATE, "", resolv, metadata).unwrap());
         let expected = "\
 eth0: carrier, 52:54:00:12:34:56, mtu 1500, member of bond0
 bond0: bond, carrier, 52:54:00:12:34:56, mtu 1500
@@ -189,10 +215,34 @@ waiting for interface lan of the config to appear
     }
 
     #[test]
+    fn a_radio_says_what_keeps_it_from_its_network() {
+        let state = |up: bool, waits: &str| format!(r#"[{{"name":"wlan0","kind":"device","up":{up},"waits":"{waits}"}}]"#);
+        let refused = r#"[{"device":"wlan0","network":null,"says":"wifi wlan0: home: the passphrase is not accepted"}]"#;
+        let joined = r#"[{"device":"wlan0","network":"home","says":null},{"device":"wlan7","network":"x","says":null}]"#;
+        let page = |state: &str, wifi: &str| page(&network(state, wifi, "", "").unwrap());
+        let waits = "waiting for wlan0 to join a Wi-Fi network";
+        assert_eq!(
+            page(&state(false, waits), refused),
+            "wlan0: no carrier\n  waits      wifi wlan0: home: the passphrase is not accepted\nwifi wlan0: home: the passphrase is not accepted\n"
+        );
+        assert_eq!(
+            page(&state(true, "waiting for a DHCP answer on wlan0"), joined),
+            "wlan0: carrier\n  wifi       home\n  waits      waiting for a DHCP answer on wlan0\nwaiting for a DHCP answer on wlan0\n"
+        );
+        assert!(
+            page(&state(false, waits), "").contains("  waits      waiting for wlan0 to join"),
+            "wifid says nothing yet"
+        );
+    }
+
+    #[test]
     fn an_older_netds_report_and_an_empty_one() {
         let old = r#"[{"name":"eth0","mac":"","up":false,"addresses":[],"gateway":null,"dns":[],"ntp":[]}]"#;
-        assert_eq!(page(&network(old, "", "").unwrap()), "eth0: no carrier\nnothing is waited for\n");
-        assert!(page(&network("[]", "", "").unwrap()).starts_with("no interface is set up"));
-        assert!(network("nonsense", "", "").is_err());
+        assert_eq!(
+            page(&network(old, "", "", "").unwrap()),
+            "eth0: no carrier\nnothing is waited for\n"
+        );
+        assert!(page(&network("[]", "", "", "").unwrap()).starts_with("no interface is set up"));
+        assert!(network("nonsense", "", "", "").is_err());
     }
 }

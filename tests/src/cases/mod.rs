@@ -20,6 +20,7 @@ mod root;
 mod slots;
 pub mod start;
 mod upgrade;
+mod wifi;
 
 use crate::machine::{Lab, Machine, release};
 use anyhow::Result;
@@ -275,6 +276,13 @@ pub const TABLE: &[Case] = &[
         70,
         "UEFI boots the image with the full kernel from an SD card to a login",
         buses::sd_uefi,
+    ),
+    unproven(
+        "full-wifi",
+        200,
+        "radios without hardware and a real access point: WPA2, WPA3, open and hidden networks are joined, lost and joined again; a wrong \
+         passphrase is named",
+        wifi::joins,
     ),
     always(
         "slots",
