@@ -13,12 +13,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, PersistentVolume, P
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
-use skerry_agent::notify::Notify;
 use skerry_agent::places::Places;
 use skerry_agent::run;
 use skerry_distribution::facts::Facts;
 use skerry_distribution::kubernetes::paths::{ADD_ONS, METRICS_CONF};
 use skerry_distribution::kubernetes::{add_ons, base64, manifests, settings};
+use skerry_sys::notify::Notify;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;

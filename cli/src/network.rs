@@ -9,6 +9,8 @@ use std::process::ExitCode;
 /// What netd reports; it is written anew whenever something changes.
 const STATE: &str = "/run/skerry/network-state.json";
 const RESOLV: &str = "/run/skerry/resolv.conf";
+/// What wifid reports, where Wi-Fi is configured.
+const WIFI: &str = "/run/skerry/wifi-state.json";
 const METADATA: &str = "/run/skerry/metadata.json";
 /// The firewall, and what is on trial.
 const MORE: &str = "/run/skerry/netd.json";
@@ -33,6 +35,17 @@ struct Interface {
     dhcp_server: Option<String>,
     waits: Option<String>,
     optional: bool,
+    /// The Wi-Fi network that it has joined.
+    wifi: Option<String>,
+}
+
+/// One radio, as wifid reports it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Radio {
+    device: String,
+    network: Option<String>,
+    says: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -98,6 +111,7 @@ struct Texts {
     state: String,
     resolv: String,
     metadata: String,
+    wifi: String,
     more: String,
     pods: String,
 }
@@ -111,6 +125,7 @@ pub fn run(as_json: bool) -> anyhow::Result<ExitCode> {
         state,
         resolv: text(RESOLV),
         metadata: text(METADATA),
+        wifi: text(WIFI),
         more: text(MORE),
         pods: text(PODS),
     };
@@ -126,7 +141,18 @@ pub fn run(as_json: bool) -> anyhow::Result<ExitCode> {
 
 /// `now`: seconds of the kernel's clock that only goes forward.
 fn network(texts: &Texts, now: u64) -> anyhow::Result<Network> {
-    let interfaces: Vec<Interface> = serde_json::from_str(&texts.state).with_context(|| format!("reading {STATE}"))?;
+    let mut interfaces: Vec<Interface> = serde_json::from_str(&texts.state).with_context(|| format!("reading {STATE}"))?;
+    for radio in serde_json::from_str::<Vec<Radio>>(&texts.wifi).unwrap_or_default() {
+        for link in interfaces.iter_mut().filter(|link| link.name == radio.device) {
+            link.wifi.clone_from(&radio.network);
+            // Of an interface without a carrier wifid knows more.
+            link.waits = if link.up {
+                link.waits.take()
+            } else {
+                radio.says.clone().or(link.waits.take())
+            };
+        }
+    }
     let words = |key: &str| -> Vec<String> {
         let lines = texts.resolv.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
@@ -152,7 +178,8 @@ fn page(network: &Network) -> String {
             let _ = writeln!(out, "  {:<10} {} ({})", "address", address.address, origin(&address.origin, link));
         }
         let more = [
-            ("gateway", link.gateway.iter().cloned().collect::<Vec<_>>()),
+            ("wifi", link.wifi.iter().cloned().collect::<Vec<_>>()),
+            ("gateway", link.gateway.iter().cloned().collect()),
             ("names", link.dns.clone()),
             ("time", link.ntp.clone()),
             ("waits", link.waits.iter().cloned().collect()),
@@ -331,6 +358,33 @@ metadata is that of aws in an earlier boot: nobody answered in this one
 waiting for interface lan of the config to appear
 ";
         assert_eq!(page, expected);
+    }
+
+    #[test]
+    fn a_radio_says_what_keeps_it_from_its_network() {
+        let state = |up: bool, waits: &str| format!(r#"[{{"name":"wlan0","kind":"device","up":{up},"waits":"{waits}"}}]"#);
+        let refused = r#"[{"device":"wlan0","network":null,"says":"wifi wlan0: home: the passphrase is not accepted"}]"#;
+        let joined = r#"[{"device":"wlan0","network":"home","says":null},{"device":"wlan7","network":"x","says":null}]"#;
+        let page = |state: &str, wifi: &str| {
+            let texts = Texts {
+                wifi: wifi.to_owned(),
+                ..of(state, "", "")
+            };
+            page(&network(&texts, 0).unwrap())
+        };
+        let waits = "waiting for wlan0 to join a Wi-Fi network";
+        assert_eq!(
+            page(&state(false, waits), refused),
+            "wlan0: no carrier\n  waits      wifi wlan0: home: the passphrase is not accepted\nwifi wlan0: home: the passphrase is not accepted\n"
+        );
+        assert_eq!(
+            page(&state(true, "waiting for a DHCP answer on wlan0"), joined),
+            "wlan0: carrier\n  wifi       home\n  waits      waiting for a DHCP answer on wlan0\nwaiting for a DHCP answer on wlan0\n"
+        );
+        assert!(
+            page(&state(false, waits), "").contains("  waits      waiting for wlan0 to join"),
+            "wifid says nothing yet"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 struct Facts {
     node: Value,
     network: Value,
+    wifi: Value,
     storage: Value,
     problems: Value,
     release: Value,
@@ -27,6 +28,7 @@ fn look() -> Facts {
     Facts {
         node: read("/run/skerry/facts.json"),
         network: read("/run/skerry/network-state.json"),
+        wifi: read("/run/skerry/wifi-state.json"),
         storage: read("/run/skerry/storage.json"),
         problems: read("/run/skerry/problems.json"),
         release: read("/usr/share/skerry/release.json"),
@@ -67,6 +69,7 @@ fn document(machine: &Machine, units: &[UnitStatus], f: &Facts) -> Value {
         "node": f.node,
         "storage": f.storage,
         "network": f.network,
+        "wifi": f.wifi,
         "problems": f.problems,
         "slots": f.slots,
         "units": units.iter().map(unit_json).collect::<Vec<_>>(),
@@ -130,6 +133,15 @@ fn page(machine: &Machine, units: &[UnitStatus], f: &Facts) -> String {
                 addresses.join(", ")
             }
         );
+    }
+    for says in f
+        .wifi
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|radio| radio.get("says")?.as_str())
+    {
+        let _ = writeln!(out, "  waits      {says}");
     }
     let all: Vec<&Value> = f.problems.as_array().into_iter().flatten().collect();
     let (notes, problems): (Vec<&Value>, Vec<&Value>) = all.into_iter().partition(|p| text(p, "severity") == "note");
@@ -262,6 +274,7 @@ mod tests {
             storage: json!({"mode": "live"}),
             network: json!([{"name": "eth0", "addresses": [{"address": "10.0.2.15/24", "origin": "dhcp4"}]}]),
             problems: json!([{}, {"severity": "note", "path": "skerry.distribution", "what": "no x comes", "done_instead": "install one"}]),
+            wifi: json!([{"device": "wlan0", "network": null, "says": "wifi wlan0: looking for home"}, {"device": "wlan1", "network": "x", "says": null}]),
             slots: json!({"slot": "a", "state": "good", "rolled_back": {
                 "from": {"slot": "b", "version": "2", "root_hash": ""}, "to": {"slot": "a", "version": "1", "root_hash": ""},
                 "failed": {"check": "sshd", "why": "it is not up"}, "lines": ["no key"], "starts": 1,
@@ -275,6 +288,7 @@ mod tests {
                rollback   went back from 2 (slot b) to 1 (slot a): sshd: it is not up\n             | no key\n  \
                config     the last-good plan runs, not the present configuration\n  \
                eth0       10.0.2.15/24 (dhcp4)\n  \
+               waits      wifi wlan0: looking for home\n  \
                problems   1 in the configuration; `skerry config check` lists them\n  \
                without    no x comes\n             install one\n  \
                note       config.yaml has no key\n\n\

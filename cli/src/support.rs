@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 /// Files that are taken as they are: path, and the longest that is taken of it, in bytes.
-const FILES: [(&str, usize); 15] = [
+const FILES: [(&str, usize); 16] = [
     ("/proc/cmdline", 1 << 16),
     ("/proc/meminfo", 1 << 16),
     ("/proc/mounts", 1 << 20),
@@ -37,6 +37,7 @@ const FILES: [(&str, usize); 15] = [
     ("/run/skerry/problems.json", 1 << 22),
     ("/run/skerry/explain.json", 1 << 22),
     ("/run/skerry/network-state.json", 1 << 20),
+    ("/run/skerry/wifi-state.json", 1 << 20),
     ("/run/skerry/slots.json", 1 << 20),
     ("/var/lib/skerry/upgrade/rolled-back.json", 1 << 20),
     ("/usr/share/skerry/release.json", 1 << 20),

@@ -212,9 +212,8 @@ impl Keeper {
 
     fn collect(&mut self, token: u64) {
         let found = self.units.iter_mut().find(|(_, u)| u.token == token);
-        if let Some((name, log)) = found
-            && let Some(bytes) = log.read()
-        {
+        let Some((name, log)) = found else { return };
+        if let Some(bytes) = log.read() {
             self.clients.pass_on(name, &bytes, &self.poller);
         }
     }

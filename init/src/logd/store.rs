@@ -45,12 +45,11 @@ impl Store {
     /// The last lines, from the file put aside too if need be.
     pub fn tail(&self, lines: usize) -> io::Result<Vec<u8>> {
         let mut bytes = end_of(&self.path)?;
-        if u64::try_from(bytes.len()).unwrap_or(0) < MAX_TAIL
-            && bytes.split(|b| *b == b'\n').count() <= lines
-            && let Ok(mut before) = end_of(&self.aside())
-        {
-            before.append(&mut bytes);
-            bytes = before;
+        if u64::try_from(bytes.len()).unwrap_or(0) < MAX_TAIL && bytes.split(|b| *b == b'\n').count() <= lines {
+            if let Ok(mut before) = end_of(&self.aside()) {
+                before.append(&mut bytes);
+                bytes = before;
+            }
         }
         Ok(last_lines(&bytes, lines).to_vec())
     }

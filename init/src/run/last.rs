@@ -37,11 +37,10 @@ impl Pid1 {
         } else {
             "Switching off now"
         });
-        if how == Down::PowerOff
-            && let Some(watchdog) = self.watchdog.take()
-            && let Err(why) = watchdog.release()
-        {
-            self.voice.alarm(&why.to_string());
+        if how == Down::PowerOff {
+            if let Some(Err(why)) = self.watchdog.take().map(machine::Watchdog::release) {
+                self.voice.alarm(&why.to_string());
+            }
         }
         let Err(why) = machine::down(how) else { return };
         self.voice.alarm(&format!("{why}; trying again in {}", span(LAST_WORDS)));
@@ -119,9 +118,10 @@ pub fn final_child() -> bool {
     let voice = crate::voice::Voice::open();
     process::set_name("final");
     for line in fs::read_to_string("/proc/swaps").unwrap_or_default().lines().skip(1) {
-        if let Some(path) = line.split_ascii_whitespace().next()
-            && let Err(why) = machine::swapoff(Path::new(path))
-        {
+        let Some(path) = line.split_ascii_whitespace().next() else {
+            continue;
+        };
+        if let Err(why) = machine::swapoff(Path::new(path)) {
             voice.alarm(&why.to_string());
         }
     }
@@ -138,10 +138,10 @@ pub fn final_child() -> bool {
     machine::sync();
     let mut clean = true;
     for m in to_unmount(&mount::mounted().unwrap_or_default()) {
-        if !m.is_read_only()
-            && m.source.starts_with('/')
-            && let Err(why) = mount::remount(&m.target, MountFlags::RDONLY, "")
-        {
+        if m.is_read_only() || !m.source.starts_with('/') {
+            continue;
+        }
+        if let Err(why) = mount::remount(&m.target, MountFlags::RDONLY, "") {
             voice.alarm(&why.to_string());
             clean = false;
         }

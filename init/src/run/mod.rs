@@ -149,9 +149,7 @@ impl Pid1 {
     fn look_after(&mut self, now: Duration) {
         if now >= self.pet_at {
             self.pet_at = now + PET;
-            if let Some(w) = &mut self.watchdog
-                && let Err(why) = w.pet()
-            {
+            if let Some(Err(why)) = self.watchdog.as_mut().map(|w| w.pet()) {
                 self.voice.alarm(&why.to_string());
             }
         }
@@ -309,9 +307,10 @@ impl Pid1 {
     }
 
     fn signal_tree(&mut self, name: &str, signal: i32) {
-        if !self.groups.signal(name, signal)
-            && let Some(pid) = self.state.entry(name).and_then(crate::supervisor::Entry::pid)
-        {
+        if self.groups.signal(name, signal) {
+            return;
+        }
+        if let Some(pid) = self.state.entry(name).and_then(crate::supervisor::Entry::pid) {
             let _ = process::kill(pid, signal); // it may just have ended
         }
     }

@@ -246,6 +246,8 @@ fn wifi(config: &Config) -> Vec<Unit> {
     let folders = [
         ("CONFIGURATION_DIRECTORY", "/run/iwd/settings"),
         ("STATE_DIRECTORY", "/run/iwd/networks"),
+        // It would look in /var/run, which is on the disk.
+        ("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/dbus/system_bus_socket"),
     ];
     let mut iwd = Unit::service("iwd", "Radios", &["/usr/libexec/iwd"]).after(&["wifi-files", "dbus"]);
     iwd.env = folders.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();

@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&a).unwrap().permissions().mode() & 0o777, 0o600);
         // iwd adds the key that it made of the passphrase.
         let by_iwd = "[Security]\nPassphrase=long enough\nPreSharedKey=00\n[Settings]\nAutoConnect=false\n";
-        std::fs::write(&a, by_iwd).unwrap();
+        file::replace(&a, by_iwd.as_bytes(), 0o600).unwrap();
         perform(&first, &settings, &networks).unwrap();
         assert_eq!(std::fs::read_to_string(&a).unwrap(), by_iwd);
         let other = asked(r#"{"wifi":[{"name":"a","passphrase":"another one"}]}"#);

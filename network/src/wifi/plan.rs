@@ -246,6 +246,7 @@ mod tests {
         Attempts::from([(name.to_owned(), attempt)])
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "it stands beside None")]
     fn joins(name: &str, path: &str) -> Option<Action> {
         Some(Action::Join(name.into(), path.into()))
     }
@@ -329,9 +330,9 @@ mod tests {
         assert_eq!(decide(&one, &asked(), &held, None, 9 * S).action, joins("home", "/home_psk"));
         let again = decide(&one, &asked(), &held, Some("home"), 9 * S);
         assert_eq!(again.says.unwrap(), "wifi wlan0: home: the passphrase is not accepted");
-        let once = decide(&one, &asked(), &attempts("home", 1, false, 9 * S), None, S);
+        let refusing = decide(&one, &asked(), &attempts("home", 1, false, 9 * S), None, S);
         assert_eq!(
-            once.says.unwrap(),
+            refusing.says.unwrap(),
             "wifi wlan0: home: the access point refuses; is the passphrase right?"
         );
         // Out of range there is nothing wrong with it.
@@ -347,7 +348,7 @@ mod tests {
         let mut pauses = vec![];
         for _ in 0..6 {
             after(&mut attempts, "home", Outcome::Failed, S);
-            pauses.push((attempts["home"].not_before - S).as_secs());
+            pauses.push(attempts["home"].not_before.saturating_sub(S).as_secs());
         }
         assert_eq!(pauses, [4, 8, 16, 32, 60, 60]);
         asked_again(&mut attempts, "home");

@@ -29,13 +29,16 @@ enum Refusal {
     Canceled(String),
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the interface's own form")]
 #[zbus::interface(name = "net.connman.iwd.Agent")]
 impl Agent {
     #[allow(clippy::unused_self, reason = "the interface's own form")]
     fn release(&self) {}
 
     #[allow(clippy::unused_self, reason = "the interface's own form")]
-    fn cancel(&self, _reason: &str) {}
+    fn cancel(&self, reason: &str) {
+        tracing::debug!(reason, "iwd asks no more");
+    }
 
     fn request_passphrase(&self, network: OwnedObjectPath) -> Result<String, Refusal> {
         let answers = self.answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -27,6 +27,7 @@ mod root;
 mod slots;
 pub mod start;
 mod upgrade;
+mod wifi;
 
 use crate::machine::{Lab, Machine, release};
 use anyhow::Result;
@@ -313,6 +314,13 @@ pub const TABLE: &[Case] = &[
         80,
         "UEFI boots the ISO with the full kernel from a disc in a SATA drive to a login in memory",
         iso::full_uefi_sata,
+    ),
+    unproven(
+        "full-wifi",
+        200,
+        "radios without hardware and a real access point: WPA2, WPA3, open and hidden networks are joined, lost and joined again; a wrong \
+         passphrase is named",
+        wifi::joins,
     ),
     always(
         "slots",

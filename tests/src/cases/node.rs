@@ -172,7 +172,7 @@ const KEYS: [Probe<'static>; 31] = [
     (
         "wifi: answered",
         "skerry config explain 2>&1 | grep -i -A3 wifi",
-        Expect::Has("not in this version"),
+        Expect::Has("joined, the first one of those in range"),
     ),
     (
         "server_url: answered",

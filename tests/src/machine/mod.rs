@@ -140,6 +140,8 @@ pub struct Request {
     pub memory: u32,
     /// Processors.
     pub processors: u8,
+    /// The release to boot, if not the one under test: the one with the full kernel.
+    pub release: Option<Release>,
     /// The initramfs, if not the release's.
     pub initrd: Option<PathBuf>,
     /// The root image, if not the release's.
@@ -185,6 +187,7 @@ impl Request {
             name: name.to_owned(),
             memory: 1024,
             processors: 2,
+            release: None,
             initrd: None,
             root: None,
             roothash: None,
@@ -381,19 +384,20 @@ impl Lab {
             command.args(more);
             return Ok(command);
         }
-        command.arg("-kernel").arg(self.release.kernel());
+        let release = request.release.as_ref().unwrap_or(&self.release);
+        command.arg("-kernel").arg(release.kernel());
         command
             .arg("-initrd")
-            .arg(request.initrd.clone().unwrap_or_else(|| self.release.initrd()));
-        command.args(drive("root", request.root.as_deref().unwrap_or(&self.release.root()), true));
+            .arg(request.initrd.clone().unwrap_or_else(|| release.initrd()));
+        command.args(drive("root", request.root.as_deref().unwrap_or(&release.root()), true));
         if let Some(data) = &request.data {
             command.args(drive("data", data, request.data_is_read_only));
         }
         command.args(more);
-        let roothash = request.roothash.clone().map_or_else(|| self.release.roothash(), Ok)?;
+        let roothash = request.roothash.clone().map_or_else(|| release.roothash(), Ok)?;
         let mut words = format!(
             "console=ttyS0 skerry.root=/dev/vda skerry.roothash={roothash} skerry.hashoff={} panic=5",
-            self.release.hashoff()?
+            release.hashoff()?
         );
         words.push_str(self.accel.kernel_words());
         for word in &request.words {
