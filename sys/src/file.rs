@@ -108,7 +108,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>, fl
     }
 }
 
-/// Gives the data its place on the disk and begins to write it: sync_file_range(2).
+/// Gives the data its place on the disk and begins to write it: `sync_file_range(2)`.
 #[allow(unsafe_code, reason = "sync_file_range has no safe wrapper")]
 fn begin_flush(file: &File) -> io::Result<()> {
     // SAFETY: plain numbers; the descriptor is open as long as the borrow.

@@ -316,7 +316,7 @@ fn unquote(value: &str) -> String {
     out
 }
 
-/// Gives back memory that was needed once and is free now: malloc_trim(3).
+/// Gives back memory that was needed once and is free now: `malloc_trim(3)`.
 pub fn give_back_memory() {
     // SAFETY: takes a number, and touches only what is free.
     #[cfg(target_env = "gnu")]
