@@ -51,6 +51,7 @@ pub enum Backend {
 
 /// What `agent run` is told, `/run/skerry/kube/agent.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Agent {
     /// What this node is for.
     pub role: Role,

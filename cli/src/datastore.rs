@@ -12,7 +12,7 @@ use std::process::ExitCode;
 ///
 /// One family of commands for every store of this system: SQLite on a single
 /// server, etcd on several. Snapshots are also made by schedule, twice a day
-/// unless k3s_args say otherwise. They hold every secret of the cluster.
+/// unless the configuration says otherwise. They hold all of its secrets.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Save a snapshot now, while the cluster runs
