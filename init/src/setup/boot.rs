@@ -20,7 +20,7 @@ pub const INSTALL: &str = "install";
 pub fn units(config: &Config, facts: &Facts, distribution: &skerry_distribution::Plan) -> Vec<Unit> {
     let mut units = settings(config);
     units.extend(services(config));
-    units.extend(wifi(config));
+    units.extend(wifi(config, facts));
     units.extend(facts.guest_port.then(guest_agent));
     if !facts.metadata.is_empty() {
         // User data may bring another request: PID 1 restarts what has changed.
@@ -222,7 +222,8 @@ fn iscsid() -> Unit {
 }
 
 /// iwd joins Wi-Fi networks as wifid tells it over D-Bus: all three run only where a network is configured, a wired node has none.
-fn wifi(config: &Config) -> Vec<Unit> {
+/// A kernel without Wi-Fi has nothing for iwd to do; the bus is there all the same, for who counts on it.
+fn wifi(config: &Config, facts: &Facts) -> Vec<Unit> {
     if !config.has_wifi() {
         return vec![];
     }
@@ -258,6 +259,9 @@ fn wifi(config: &Config) -> Vec<Unit> {
         env: vec![version],
         ..Unit::service("wifid", "Wi-Fi", &["/usr/lib/skerry/wifid"]).after(&["wifi-files", "dbus"])
     };
+    if facts.no_radios {
+        return vec![quiet(files), quiet(dbus)];
+    }
     vec![quiet(files), quiet(dbus), quiet(iwd), wifid]
 }
 
@@ -455,6 +459,15 @@ mod tests {
             );
             assert!(!names(&full()).contains(&name.to_owned()), "{name}");
         }
+        let cloud = Facts {
+            no_radios: true,
+            ..facts("disk")
+        };
+        let there: Vec<String> = units(&listed, &cloud, &distribution()).into_iter().map(|u| u.name).collect();
+        assert!(
+            there.contains(&"dbus".to_owned()) && !there.contains(&"iwd".to_owned()),
+            "{there:?}"
+        );
         let text = encode(&units(&listed, &facts("disk"), &distribution()));
         assert!(!text.contains("long enough"), "PID 1 need not know passphrases: {text}");
     }

@@ -30,6 +30,8 @@ pub struct Facts {
     pub consoles: Vec<String>,
     /// Whether the host of this virtual machine offers a port for a guest agent.
     pub guest_port: bool,
+    /// Whether the kernel can have no radios at all: it was built without Wi-Fi (a cloud kernel).
+    pub no_radios: bool,
     /// Where this boot stands with a cloud's metadata: empty, `pending` or `over`.
     pub metadata: String,
     /// Whether somebody could log in with the last good configuration.
@@ -165,6 +167,12 @@ pub fn has_guest_port(root: &Root) -> bool {
     let ports = std::fs::read_dir(root.at(PORTS)).into_iter().flatten().flatten();
     let name = |port: std::fs::DirEntry| root.word(&format!("{PORTS}/{}/name", port.file_name().to_string_lossy()));
     ports.filter_map(name).any(|name| name == GUEST_PORT)
+}
+
+/// Whether the running kernel has no part for radios, neither built in nor as a module.
+pub fn has_no_radios(root: &Root) -> bool {
+    let index = skerry_sys::module::Index::of_running_kernel();
+    !root.at("/sys/module/cfg80211").exists() && index.is_ok_and(|index| !index.knows("cfg80211"))
 }
 
 /// The name of a machine that was given none: it stays the same as long as its first interface does.

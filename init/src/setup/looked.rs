@@ -70,6 +70,7 @@ pub fn look(root: &Root, is_forced: bool) -> Looked {
         mode,
         consoles: facts::consoles(&cmdline, &active, |name| root.at(format!("/dev/{name}")).exists()),
         guest_port: facts::has_guest_port(root),
+        no_radios: facts::has_no_radios(root),
         release: Release::read(root),
         ..Facts::default()
     };

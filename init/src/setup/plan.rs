@@ -83,7 +83,8 @@ pub fn perform(root: &Root, forced: bool) -> Result<String> {
     }));
     problems.extend(loaded.problems.iter().skip(before).cloned());
     let distribution = skerry_distribution::plan(&loaded.config, &facts.for_distribution());
-    problems.extend(distribution.problems.iter().map(|p| located(p, &loaded)));
+    let radios = (loaded.config.has_wifi() && facts.no_radios).then(no_radios);
+    problems.extend(distribution.problems.iter().chain(&radios).map(|p| located(p, &loaded)));
     let facts = Facts {
         problems: problems.iter().filter(|p| p.severity != Severity::Note).count(),
         ..facts
@@ -145,6 +146,16 @@ fn quarantined(refused: &[String], why: &str) -> Problem {
         done_instead: "this boot runs with the last good configuration".to_owned(),
         write_instead: String::new(),
         drops: true,
+    }
+}
+
+/// What is said of Wi-Fi where the kernel has none.
+fn no_radios() -> skerry_distribution::Problem {
+    skerry_distribution::Problem {
+        key: "skerry.wifi".to_owned(),
+        what: "this kernel has no Wi-Fi".to_owned(),
+        hint: "no network is joined by radio; a release with the full kernel has the drivers".to_owned(),
+        severity: skerry_distribution::Severity::Warning,
     }
 }
 
