@@ -140,7 +140,7 @@ async fn volumes(cluster: &Cluster) {
     })
     .await;
     // kubelet's part: the helper did it.
-    let helped = async |verb: &str, uid: &str| {
+    let done_by = async |verb: &str, uid: &str| {
         let name = format!("local-path-{verb}-{uid}");
         let pod = until("a helper", async || pods.get_opt(&name).await.unwrap()).await;
         let spec = pod.spec.unwrap();
@@ -154,7 +154,7 @@ async fn volumes(cluster: &Cluster) {
         name
     };
     let uid = claims.get("data").await.unwrap().metadata.uid.unwrap();
-    let helper = helped("make", &uid).await;
+    let helper = done_by("make", &uid).await;
     until("the claim is bound", async || {
         let now = claims.get("data").await.unwrap();
         (now.status?.phase? == "Bound").then_some(())
@@ -169,7 +169,7 @@ async fn volumes(cluster: &Cluster) {
     .await;
 
     claims.delete("data", &DeleteParams::default()).await.unwrap();
-    let helper = helped("remove", &uid).await;
+    let helper = done_by("remove", &uid).await;
     until("the volume is gone", async || {
         volumes.get_opt(&format!("pvc-{uid}")).await.unwrap().is_none().then_some(())
     })

@@ -1,4 +1,4 @@
-//! The cluster's objects in every store that there is, under a real API server: SQLite, etcd, Debian's PostgreSQL and MariaDB; saved,
+//! The cluster's objects in every store that there is, under a real API server: SQLite, etcd, Debian's PostgreSQL and `MariaDB`; saved,
 //! put back, and moved from SQLite to etcd.
 //!
 //! `SKERRY_KUBERNETES=PATH` names the multi-call program of a release; without it, or without the database's own programs
@@ -32,6 +32,7 @@ fn program() -> Option<PathBuf> {
     program
 }
 
+#[allow(clippy::print_stdout, reason = "the suite counts these lines")]
 fn skipped(why: &str) {
     println!("skipped: {why}");
 }

@@ -79,7 +79,11 @@ pub fn missing(tree: &Tree) -> Result<Vec<String>> {
     let last = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
     let names: BTreeSet<String> = tree.0.keys().filter(|path| path.contains(".so")).map(last).collect();
     let mut missing = vec![];
-    for (path, node) in tree.0.iter().filter(|(path, _)| !path.ends_with(".ko") && !path.contains(".ko.")) {
+    for (path, node) in tree
+        .0
+        .iter()
+        .filter(|(path, _)| std::path::Path::new(path).extension().is_none_or(|e| e != "ko") && !path.contains(".ko."))
+    {
         let Body::Copy(from) = &node.body else { continue };
         let bytes = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
         let absent = needed(&bytes).into_iter().filter(|name| !names.contains(name));

@@ -96,7 +96,7 @@ struct Failure {
     until: Instant,
 }
 
-struct Charts<'a> {
+struct All<'a> {
     client: Client,
     places: &'a Places,
     node: &'a str,
@@ -107,7 +107,7 @@ struct Charts<'a> {
 
 async fn serve(client: Client, places: &Places, node: &str, heard: &mut bool) -> Result<()> {
     let mut events = events(&client);
-    let mut all = Charts {
+    let mut all = All {
         client,
         places,
         node,
@@ -138,7 +138,7 @@ async fn serve(client: Client, places: &Places, node: &str, heard: &mut bool) ->
     }
 }
 
-impl Charts<'_> {
+impl All<'_> {
     fn take(&mut self, kind: Kind, event: Event<DynamicObject>) {
         match (kind, event) {
             (Kind::Chart, Event::Init) => self.charts.clear(),

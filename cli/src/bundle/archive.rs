@@ -153,8 +153,8 @@ mod tests {
         packer.finish().unwrap();
         assert_eq!(images(&path).unwrap().into_iter().collect::<Vec<_>>(), ["a.io/b:1"]);
         let path = folder.join("b.tar.zst");
-        let packed = ruzstd::encoding::compress_to_vec(&*body, ruzstd::encoding::CompressionLevel::Fastest);
-        skerry_sys::file::replace(&path, &packed, 0o644).unwrap();
+        let zstd = ruzstd::encoding::compress_to_vec(&*body, ruzstd::encoding::CompressionLevel::Fastest);
+        skerry_sys::file::replace(&path, &zstd, 0o644).unwrap();
         assert_eq!(images(&path).unwrap().into_iter().collect::<Vec<_>>(), ["a.io/b:1"]);
         std::fs::remove_dir_all(&folder).unwrap();
     }

@@ -149,7 +149,7 @@ impl Pid1 {
     fn look_after(&mut self, now: Duration) {
         if now >= self.pet_at {
             self.pet_at = now + PET;
-            if let Some(Err(why)) = self.watchdog.as_mut().map(|w| w.pet()) {
+            if let Some(Err(why)) = self.watchdog.as_mut().map(Watchdog::pet) {
                 self.voice.alarm(&why.to_string());
             }
         }

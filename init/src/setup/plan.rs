@@ -165,13 +165,12 @@ fn located(p: &skerry_distribution::Problem, loaded: &Loaded) -> Problem {
         e.path == p.key || e.path.starts_with(&format!("{}[", p.key)) || e.path.starts_with(&format!("{}.", p.key))
     };
     let origin = loaded.explain.iter().find(place).map(|e| e.origin.clone());
-    use skerry_distribution::Severity as Theirs;
     Problem {
         origin: origin.unwrap_or_else(|| Origin {
             source: "config".to_owned(),
             ..Origin::default()
         }),
-        severity: if p.severity == Theirs::Note {
+        severity: if p.severity == skerry_distribution::Severity::Note {
             Severity::Note
         } else {
             Severity::Warning
@@ -180,7 +179,7 @@ fn located(p: &skerry_distribution::Problem, loaded: &Loaded) -> Problem {
         what: p.what.clone(),
         done_instead: p.hint.clone(),
         write_instead: String::new(),
-        drops: p.severity == Theirs::Ignored,
+        drops: p.severity == skerry_distribution::Severity::Ignored,
     }
 }
 

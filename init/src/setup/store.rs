@@ -148,11 +148,12 @@ mod tests {
 
     /// What a power cut leaves at each of its steps: the old one is read, or the new one; and the next is written over it.
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "files as a cut leaves them")]
     fn cut_anywhere_there_is_one_whole_store() {
         let root = scratch("store-cut");
         let (at, new) = (root.at(LAST_GOOD), beside(&root.at(LAST_GOOD), "new"));
         let files = ["00", "01", "02", "sources", "units", "version"];
-        let (mut now, mut seen) = (None, 0);
+        let (mut now, mut seen) = (None, 0usize);
         let mut next_is_written = |now: &mut Option<Stored>| {
             assert_eq!(read(&root, LAST_GOOD).unwrap(), *now);
             seen += 1;
@@ -190,7 +191,7 @@ mod tests {
             now = Some(later);
             next_is_written(&mut now);
         }
-        assert_eq!(seen, 4 * (files.len() as u32 + 1) + files.len() as u32 + 1);
+        assert_eq!(seen, 4 * (files.len() + 1) + files.len() + 1);
     }
 
     #[test]

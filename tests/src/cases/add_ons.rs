@@ -135,7 +135,7 @@ fn metrics(bench: &Bench, machine: &mut Machine, checks: &mut Checks) -> Result<
         &bench.lab,
         "grep -E '^Rss(Anon|File)|^VmRSS' /proc/$(pidof metrics-server)/status; skerry status | grep -A1 without",
     )?;
-    println!("{weighs}");
+    eprintln!("add-ons: {weighs}");
     Ok(())
 }
 
