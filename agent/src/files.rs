@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(serde_json::to_string(content).unwrap(), text);
         }
         same(
-            r#"{"role":"worker","node_name":"n1","manifests":["/var/lib/skerry/manifests"],"pods":"10.42.0.0/16","backend":"host-gw","service_lb":true,"local_storage":"/s","metrics_server":true,"helm":true}"#,
+            r#"{"role":"worker","node_name":"n1","manifests":["/var/lib/skerry/manifests"],"pods":"10.42.0.0/16","backend":"host-gw","service_lb":true,"etcd":false,"local_storage":"/s","metrics_server":true,"helm":true}"#,
             &Agent {
                 role: Role::Worker,
                 node_name: "n1".into(),

@@ -30,7 +30,8 @@ pub fn upgrade(bench: &Bench, checks: &mut Checks) -> Result<()> {
     };
     let machine = to_login(bench, &request)?;
     with_machine(bench, checks, machine, |machine, checks| {
-        machine.root(&bench.lab, &format!("mkdir -p {AT} && mount -o ro /dev/vdb {AT}"))?;
+        let mount = format!("mkdir -p {AT} && mount -o ro /dev/vdb {AT}");
+        machine.root(&bench.lab, &mount)?;
         let plan = machine.root_within(&bench.lab, &format!("skerry upgrade --from {AT} --plan"), seconds(120))?;
         checks.has(
             "the plan names the version, the slot and who signed",
@@ -59,6 +60,7 @@ pub fn upgrade(bench: &Bench, checks: &mut Checks) -> Result<()> {
         checks.has("slots names the new version", &slots, "b*    0.2.0         good ");
         checks.has("and the old one", &slots, "a     0.1.0         spare");
 
+        machine.root(&bench.lab, &mount)?;
         let status = machine.root_within(&bench.lab, &format!("skerry bootloader status --from {AT}"), seconds(120))?;
         for part in ["BIOS: core image", "UEFI: /EFI/BOOT/BOOTX64.EFI", "/boot/grub/grub.cfg"] {
             let line = status.lines().find(|l| l.contains(part)).unwrap_or_default();
