@@ -143,7 +143,7 @@ fn away(bench: &Bench, cluster: &Cluster<'_>, first: &Node, server: &mut Machine
     let probes: [Probe<'_>; 2] = [
         (
             "without its server it starts, and says what it waits for",
-            "for i in $(seq 120); do skerry status | grep -q 'node Ready' && skerry services | grep -E 'kubelet +ready' && break; sleep 1; done",
+            "for i in $(seq 120); do skerry status | grep -q 'node Ready' && skerry services | grep -E 'kubelet +running' && exit 0; sleep 1; done; skerry status; exit 1",
             Expect::Success,
         ),
         (
