@@ -7,10 +7,12 @@ use std::process::ExitCode;
 /// What the words of such a command mean: `None` if they ask for something else.
 fn meaning(name: &str, args: &[String]) -> Option<Request> {
     let flag = |f: &str| args.iter().any(|a| a == f);
+    let time = args.iter().find(|a| !a.starts_with('-'));
     match name {
         "reboot" => Some(Request::Reboot),
         "shutdown" if flag("-c") || flag("-k") => None,
-        "shutdown" if args.iter().any(|a| !a.starts_with('-') && a != "now" && a != "+0") => None,
+        // The first word is the time; what follows is a message to those who are logged in (shutdown(8)).
+        "shutdown" if time.is_some_and(|a| a != "now" && a != "+0") => None,
         "shutdown" if flag("-r") || flag("--reboot") => Some(Request::Reboot),
         "poweroff" | "halt" | "shutdown" => Some(Request::PowerOff),
         _ => None,
@@ -56,7 +58,10 @@ mod tests {
             ("shutdown -h now", Some(Request::PowerOff)),
             ("shutdown -r now", Some(Request::Reboot)),
             ("shutdown -r +0", Some(Request::Reboot)),
+            // QEMU's guest agent.
+            ("shutdown -h -P +0 hypervisor initiated shutdown", Some(Request::PowerOff)),
             ("shutdown -r 23:00", None),
+            ("shutdown -r 23:00 now", None),
             ("shutdown -c", None),
         ] {
             assert_eq!(m(line), wanted, "{line}");
