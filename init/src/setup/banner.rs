@@ -8,6 +8,7 @@ use anyhow::Result;
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use sha2::{Digest, Sha256};
 use skerry_config::types::Distribution;
+use skerry_slots::why::Why;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -30,7 +31,15 @@ pub fn run(args: &[String]) -> Result<()> {
     let done = args.first().is_some_and(|a| a == "ready");
     let summary = summary(&facts, distribution, gives, &network, fingerprint.as_deref(), done);
     apply::write_issue(&root, &facts, &summary)?;
-    let text = if done { ready_line(&facts, distribution) } else { summary };
+    let mut text = if done { ready_line(&facts, distribution) } else { summary };
+    // `health` says it too, maybe just when the login prompt's agetty(8) discards what the terminal has not sent yet.
+    if let Some(record) = root
+        .text(crate::health::REPORT)
+        .filter(|_| done)
+        .and_then(|report| went_back(&report))
+    {
+        text += &format!("\n{record}");
+    }
     println!("{text}");
     for console in &facts.consoles {
         // The login prompt is there already: what we say begins on a line of its own.
@@ -50,6 +59,14 @@ fn say(root: &Root, console: &str, text: &str) -> std::io::Result<()> {
         .custom_flags(flags)
         .open(root.at(format!("/dev/{console}")))?;
     terminal.write_all(text.as_bytes())
+}
+
+/// Why the machine is not in the system that it tried, if this is the boot that went back.
+fn went_back(report: &str) -> Option<String> {
+    let report: serde_json::Value = serde_json::from_str(report).ok()?;
+    let is_back = matches!(Why::parse(report.get("why")?.as_str()?)?, Why::Fallback(_) | Why::Unbootable(_));
+    let record: skerry_upgrade::trial::RolledBack = serde_json::from_value(report.get("rolled_back")?.clone()).ok()?;
+    is_back.then(|| record.to_string())
 }
 
 /// The line that says that the boot is over.
@@ -131,6 +148,27 @@ mod tests {
     use crate::facts::Release;
     use crate::network_state::{Address, Link};
     use crate::root::golden;
+
+    #[test]
+    fn the_boot_that_went_back_says_why() {
+        let report = |why: &str| {
+            let system = |slot: &str| serde_json::json!({"slot": slot, "version": "2", "root_hash": ""});
+            serde_json::json!({"slot": "a", "why": why, "state": "good", "rolled_back": {
+                "from": system("b"), "to": system("a"), "failed": {"check": "probe till", "why": "silent"}, "lines": [], "starts": 1,
+            }})
+            .to_string()
+        };
+        let said = went_back(&report("fallback-from-b"));
+        assert_eq!(went_back(&report("unbootable-b")), said);
+        assert_eq!(said.as_deref(), Some("went back from 2 (slot b) to 2 (slot a): probe till: silent"));
+        // A later boot of the good system, and one without any record.
+        assert_eq!(went_back(&report("good")), None);
+        assert_eq!(
+            went_back(r#"{"slot":"a","why":"fallback-from-b","state":"good","rolled_back":null}"#),
+            None
+        );
+        assert_eq!(went_back("nonsense"), None);
+    }
 
     #[test]
     fn golden_texts() {

@@ -33,7 +33,7 @@ const PROBES: Duration = Duration::from_secs(30);
 /// The owner's probes: programs that end with 0 while all is well.
 const PROBES_AT: &str = "/var/lib/skerry/health.d";
 /// What everybody may know of the slots; `skerry status` reads it.
-const REPORT: &str = "/run/skerry/slots.json";
+pub const REPORT: &str = "/run/skerry/slots.json";
 /// How many lines of a log are kept with a failure.
 const LINES: usize = 20;
 
