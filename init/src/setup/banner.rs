@@ -38,7 +38,8 @@ pub fn run(args: &[String]) -> Result<()> {
         .filter(|_| done)
         .and_then(|report| went_back(&report))
     {
-        text += &format!("\n{record}");
+        text.push('\n');
+        text += &record;
     }
     println!("{text}");
     for console in &facts.consoles {
