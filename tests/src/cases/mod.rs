@@ -203,19 +203,19 @@ pub const TABLE: &[Case] = &[
     ),
     always(
         "install-wizard",
-        130,
+        100,
         "the ISO installs by answers on the serial console, and the disk boots without it",
         install::wizard,
     ),
     always(
         "upgrade",
-        220,
+        150,
         "skerry upgrade moves to a signed release and refuses a damaged one; support, reset and rescue",
         upgrade::upgrade,
     ),
-    unproven(
+    always(
         "guest-agent",
-        45,
+        30,
         "the host of a virtual machine asks its guest agent for addresses, and for a clean end",
         buses::guest_agent,
     ),
@@ -429,13 +429,13 @@ pub const TABLE: &[Case] = &[
     ),
     always(
         "faults",
-        120,
+        90,
         "crash loops, deafness, orphans and a fork bomb: PID 1 stays up and says what is wrong",
         faults::faults,
     ),
     always(
         "broken-configs",
-        130,
+        100,
         "eight broken configurations come up to a login, with what was good in them",
         broken::logins,
     ),
@@ -458,15 +458,15 @@ pub const TABLE: &[Case] = &[
         "bond, VLAN, bridge, VRF, tables and rules, as netplan says them",
         network::devices,
     ),
-    unproven(
+    always(
         "network-firewall",
-        60,
+        40,
         "another machine reaches SSH and what is open, and nothing else that listens, but pods",
         firewall::ports,
     ),
-    unproven(
+    always(
         "network-trial",
-        90,
+        70,
         "a change of the network is undone by itself, unless it is confirmed; and by a power cut",
         firewall::trial,
     ),
