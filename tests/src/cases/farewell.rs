@@ -29,7 +29,7 @@ pub fn farewell(bench: &Bench, checks: &mut Checks) -> Result<()> {
     };
     let (machine, _) = to_ready(bench, &request)?;
     with_machine(bench, checks, machine, |machine, checks| {
-        let wait = "kubectl wait --for=create pod/deaf deployment/gentle --timeout=120s && kubectl rollout status deployment/gentle --timeout=240s \
+        let wait = "kubectl wait --for=create deployment/gentle --timeout=120s && kubectl wait --for=create pod/deaf --timeout=120s && kubectl rollout status deployment/gentle --timeout=240s \
                     && kubectl wait --for=condition=Ready pod/deaf --timeout=120s";
         machine.root_within(&bench.lab, wait, seconds(400)).context("starting the pods")?;
         before(bench, machine, checks)?;
