@@ -140,10 +140,10 @@ pub fn stand_ins(bench: &Bench, checks: &mut Checks) -> Result<()> {
             ),
             (
                 "its password is kept",
-                "skerry logs k3s",
+                "skerry logs -n 9999 k3s",
                 Expect::Has("/etc/rancher/node/password is kept"),
             ),
-            ("its contract holds", "skerry logs k3s", Expect::Has("the contract holds")),
+            ("its contract holds", "skerry logs -n 9999 k3s", Expect::Has("the contract holds")),
         ];
         checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(60))?;
         checks.is(
@@ -177,10 +177,10 @@ pub fn stand_ins(bench: &Bench, checks: &mut Checks) -> Result<()> {
 
 fn k3s_for_the_first_time(bench: &Bench, release: &Release, machine: &mut Machine, checks: &mut Checks) -> Result<()> {
     let probes: [Probe<'_>; 12] = [
-        ("k3s's contract holds", "skerry logs k3s", Expect::Has("the contract holds")),
+        ("k3s's contract holds", "skerry logs -n 9999 k3s", Expect::Has("the contract holds")),
         (
             "it gets the owner's arguments, without --log",
-            "skerry logs k3s",
+            "skerry logs -n 9999 k3s",
             Expect::Has("stand-in k3s: server --disable=traefik\n"),
         ),
         (
@@ -218,15 +218,15 @@ fn k3s_for_the_first_time(bench: &Bench, release: &Release, machine: &mut Machin
             "A=$(pgrep -f ^containerd-shim-stand-in); skerry stop k3s && ! pgrep -x k3s && test \"$A\" = \"$(pgrep -f ^containerd-shim-stand-in)\"",
             Expect::Success,
         ),
-        ("it said so", "skerry logs k3s | grep -c 'SIGTERM: ending well'", Expect::Is("1")),
+        ("it said so", "skerry logs -n 9999 k3s | grep -c 'SIGTERM: ending well'", Expect::Is("1")),
         (
             "started again, it finds them",
-            "skerry start k3s; for i in $(seq 60); do skerry logs k3s | grep 'of an earlier start' && break; sleep 0.5; done",
+            "skerry start k3s; for i in $(seq 60); do skerry logs -n 9999 k3s | grep 'of an earlier start' && break; sleep 0.5; done",
             Expect::Has("still there"),
         ),
         (
             "killed, it is started again",
-            "kill -9 $(pgrep -xo k3s); for i in $(seq 60); do test $(skerry logs k3s | grep -c 'of an earlier start') = 2 && exit 0; sleep 0.5; done; exit 1",
+            "kill -9 $(pgrep -xo k3s); for i in $(seq 60); do test $(skerry logs -n 9999 k3s | grep -c 'of an earlier start') = 2 && exit 0; sleep 0.5; done; exit 1",
             Expect::Success,
         ),
     ];
@@ -247,7 +247,7 @@ const K0S: [Probe<'_>; 4] = [
         "tr '\\0' ' ' < /proc/$(pgrep -xo k0s)/cmdline",
         Expect::Has("/usr/local/bin/k0s worker "),
     ),
-    ("it is ready by its socket", "skerry services | grep -w k0s", Expect::Has("ready")),
+    ("it is ready by its socket", "skerry services | grep -w k0s", Expect::Has("running")),
     ("no k3s runs", "pgrep -x k3s", Expect::Failure),
 ];
 

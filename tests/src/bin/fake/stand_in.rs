@@ -271,6 +271,9 @@ fn behave(name: &str) -> Result<(), Box<dyn std::error::Error>> {
     } else {
         println!("the pods of an earlier start are still there");
     }
+    // Before any thread: one that does not hold SIGTERM back would be ended by it.
+    let (signals, poller) = (Signals::take(&[15])?, Poller::new()?);
+    poller.add(&signals, 0, Interest::Read)?;
     let kubeconfig = match name {
         "k3s" => Some("/var/lib/rancher/k3s/agent/kubelet.kubeconfig"),
         "k0s" => Some("/var/lib/k0s/kubelet.conf"),
@@ -294,8 +297,6 @@ fn behave(name: &str) -> Result<(), Box<dyn std::error::Error>> {
         }
         _ => {}
     }
-    let (signals, poller) = (Signals::take(&[15])?, Poller::new()?);
-    poller.add(&signals, 0, Interest::Read)?;
     loop {
         poller.wait(None)?;
         if signals.next().is_some() {
