@@ -14,6 +14,7 @@ struct Facts {
     wifi: Value,
     storage: Value,
     problems: Value,
+    manifests: Value,
     release: Value,
     slots: Value,
 }
@@ -31,6 +32,7 @@ fn look() -> Facts {
         wifi: read("/run/skerry/wifi-state.json"),
         storage: read("/run/skerry/storage.json"),
         problems: read("/run/skerry/problems.json"),
+        manifests: read("/run/skerry/kube/manifests.json"),
         release: read("/usr/share/skerry/release.json"),
         slots: read("/run/skerry/slots.json"),
     }
@@ -71,6 +73,7 @@ fn document(machine: &Machine, units: &[UnitStatus], f: &Facts) -> Value {
         "network": f.network,
         "wifi": f.wifi,
         "problems": f.problems,
+        "manifests": f.manifests.get("files"),
         "slots": f.slots,
         "units": units.iter().map(unit_json).collect::<Vec<_>>(),
     })
@@ -157,6 +160,7 @@ fn page(machine: &Machine, units: &[UnitStatus], f: &Facts) -> String {
         let _ = writeln!(out, "  without    {}", text(note, "what"));
         let _ = writeln!(out, "             {}", text(note, "done_instead"));
     }
+    out.push_str(&manifests(&f.manifests));
     for note in &machine.notes {
         let _ = writeln!(out, "  note       {note}");
     }
@@ -166,6 +170,24 @@ fn page(machine: &Machine, units: &[UnitStatus], f: &Facts) -> String {
     let done = units.len() - rows.len();
     if done > 0 {
         let _ = writeln!(out, "and {done} steps that are done (`skerry services`)");
+    }
+    out
+}
+
+/// The owner's manifests that could not be applied, and why.
+fn manifests(report: &Value) -> String {
+    const SHOWN: usize = 5;
+    let files = report.get("files").and_then(Value::as_array).into_iter().flatten();
+    let failed: Vec<(&str, &str)> = files
+        .filter_map(|f| Some((f.get("file")?.as_str()?, f.get("problem")?.as_str()?)))
+        .collect();
+    let mut out = String::new();
+    for (file, why) in failed.iter().take(SHOWN) {
+        let why: String = why.lines().next().unwrap_or_default().chars().take(200).collect();
+        let _ = writeln!(out, "  manifest   {file}: {why}");
+    }
+    if failed.len() > SHOWN {
+        let _ = writeln!(out, "             and {} more (`skerry logs kube-agent`)", failed.len() - SHOWN);
     }
     out
 }
@@ -274,6 +296,7 @@ mod tests {
             storage: json!({"mode": "live"}),
             network: json!([{"name": "eth0", "addresses": [{"address": "10.0.2.15/24", "origin": "dhcp4"}]}]),
             problems: json!([{}, {"severity": "note", "path": "skerry.distribution", "what": "no x comes", "done_instead": "install one"}]),
+            manifests: json!({"files": [{"file": "/m/good.yaml", "state": "applied", "objects": 1}, {"file": "/m/bad.yaml", "state": "failed", "problem": "no YAML\nat all"}]}),
             wifi: json!([{"device": "wlan0", "network": null, "says": "wifi wlan0: looking for home"}, {"device": "wlan1", "network": "x", "says": null}]),
             slots: json!({"slot": "a", "state": "good", "rolled_back": {
                 "from": {"slot": "b", "version": "2", "root_hash": ""}, "to": {"slot": "a", "version": "1", "root_hash": ""},
@@ -291,6 +314,7 @@ mod tests {
                waits      wifi wlan0: looking for home\n  \
                problems   1 in the configuration; `skerry config check` lists them\n  \
                without    no x comes\n             install one\n  \
+               manifest   /m/bad.yaml: no YAML\n  \
                note       config.yaml has no key\n\n\
              SERVICE     STATE        PID       FOR  WHAT\n\
              kubelet     waiting        -     1m00s  The kubelet; waits for containerd\n\

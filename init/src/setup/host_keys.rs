@@ -2,9 +2,10 @@
 
 use crate::root::Root;
 use anyhow::{Context, Result, bail};
+use ssh_key::rand_core::OsRng;
+use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
 /// Where they are kept.
 pub const KEPT: &str = "/etc/ssh-keys";
@@ -69,29 +70,19 @@ fn provide(root: &Root, kind: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes a pair beside, then puts it in place; the private key last, since it is the one that counts.
+/// Makes a pair; the private key is written last, since it is the one that counts.
 fn generate(root: &Root, kind: &str, private: &str, public: &str) -> Result<()> {
-    root.dir("/run/skerry", 0o755)?;
-    let made = root.at(format!("/run/skerry/new-{kind}-key"));
-    let _ = std::fs::remove_file(&made);
-    let out = Command::new("ssh-keygen")
-        .args(["-q", "-t", kind, "-N", "", "-C", "", "-f"])
-        .arg(&made)
-        .output()
-        .context("running ssh-keygen")?;
-    if !out.status.success() {
-        bail!("running ssh-keygen: {}", String::from_utf8_lossy(&out.stderr).trim());
-    }
-    let made_public = made.with_extension("pub");
-    let pair = [(&made_public, public, 0o644), (&made, private, 0o600)];
-    for (from, to, mode) in pair {
-        let text = skerry_sys::file::read_text(from, 1 << 16)?;
-        root.write(to, &text, mode)?;
-    }
-    for (from, _, _) in pair {
-        std::fs::remove_file(from)?;
-    }
-    Ok(())
+    let algorithm = match kind {
+        "ecdsa" => Algorithm::Ecdsa {
+            curve: EcdsaCurve::NistP256,
+        },
+        _ => Algorithm::Ed25519,
+    };
+    let key = PrivateKey::random(&mut OsRng, algorithm).context("making a key")?;
+    let texts = (key.public_key().to_openssh(), key.to_openssh(LineEnding::LF));
+    let (public_text, private_text) = (texts.0.context("writing the public key")?, texts.1.context("writing the private key")?);
+    root.write(public, &format!("{public_text}\n"), 0o644)?;
+    root.write(private, &private_text, 0o600)
 }
 
 #[cfg(test)]
@@ -101,10 +92,6 @@ mod tests {
 
     #[test]
     fn keys_are_made_once() {
-        if Command::new("ssh-keygen").arg("-?").output().is_err() {
-            eprintln!("skipped: no ssh-keygen here");
-            return;
-        }
         let root = scratch("host-keys");
         assert!(apply(&root).is_empty());
         let key = root.text("/etc/ssh-keys/ssh_host_ed25519_key.pub").unwrap();
@@ -115,5 +102,26 @@ mod tests {
         );
         assert!(apply(&root).is_empty());
         assert_eq!(root.text("/etc/ssh-keys/ssh_host_ed25519_key.pub").unwrap(), key);
+    }
+
+    /// Both halves belong together, as ssh-keygen(1) sees it, where there is one.
+    #[test]
+    fn openssh_reads_what_is_made() {
+        let root = scratch("host-keys-read");
+        assert!(apply(&root).is_empty());
+        for kind in KINDS {
+            let private = root.at(format!("{KEPT}/{}", name(kind, false)));
+            let public = root.text(&format!("{KEPT}/{}", name(kind, true))).unwrap();
+            let parsed = PrivateKey::from_openssh(std::fs::read_to_string(&private).unwrap()).unwrap();
+            assert_eq!(parsed.public_key().to_openssh().unwrap(), public.trim());
+            match std::process::Command::new("ssh-keygen").arg("-y").arg("-f").arg(&private).output() {
+                Err(_) => eprintln!("not compared with ssh-keygen: it is not here"),
+                Ok(out) => {
+                    let said = String::from_utf8_lossy(&out.stdout);
+                    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+                    assert!(said.starts_with(public.trim()), "{said}{public}");
+                }
+            }
+        }
     }
 }

@@ -173,7 +173,7 @@ pub fn clusters(bench: &Bench, checks: &mut Checks) -> Result<()> {
         ),
         (
             "the bad manifest is named",
-            "skerry status; skerry logs kube-manifests",
+            "for i in $(seq 60); do skerry status | grep 'manifest .*bad.yaml' && break; sleep 1; done",
             Expect::Has("bad.yaml"),
         ),
         ("the bad archive is named", "skerry logs kube-images", Expect::Has("bad.tar")),

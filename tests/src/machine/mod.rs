@@ -569,16 +569,16 @@ impl Machine {
     /// Fetches the services' logs into the machine's folder, as far as the machine still answers.
     pub fn keep_logs(&mut self, lab: &Lab) {
         let pack =
-            "cd /; skerry status > /run/skerry/status.txt 2>&1; tar -czf - run/skerry/status.txt var/log/skerry 2>/dev/null | base64";
+            "cd /; skerry status > /run/skerry/status.txt 2>&1; tar -cf - run/skerry/status.txt var/log/skerry 2>/dev/null | gzip -1 | base64";
         let login = |m: &Self| m.login(lab, "skerry", Duration::from_secs(10));
         let packed = match self
             .ssh
             .take()
             .map_or_else(|| login(self), Ok)
-            .and_then(|s| s.root(pack, Duration::from_secs(40)))
+            .and_then(|s| s.root(pack, Duration::from_secs(120)))
         {
-            Ok(out) => out.out,
-            Err(_) => return, // a machine that does not answer is what is being reported
+            Ok(out) if out.code == Some(0) => out.out,
+            _ => return, // a machine that does not answer is what is being reported
         };
         let mut decode = std::process::Command::new("base64");
         decode.arg("-d").stdin(std::process::Stdio::piped());
