@@ -215,7 +215,7 @@ fn k3s_for_the_first_time(bench: &Bench, release: &Release, machine: &mut Machin
         ),
         (
             "stopped, it ends well and its pods stay",
-            "A=$(pgrep -f ^containerd-shim-stand-in); skerry stop k3s && ! pgrep -x k3s && test \"$A\" = \"$(pgrep -f ^containerd-shim-stand-in)\"",
+            "A=$(pgrep -f ^containerd-shim-stand-in); skerry stop k3s && ! pgrep -f '^[^ ]*/k3s server' && test \"$A\" = \"$(pgrep -f ^containerd-shim-stand-in)\"",
             Expect::Success,
         ),
         ("it said so", "skerry logs -n 9999 k3s | grep -c 'SIGTERM: ending well'", Expect::Is("1")),
@@ -226,7 +226,7 @@ fn k3s_for_the_first_time(bench: &Bench, release: &Release, machine: &mut Machin
         ),
         (
             "killed, it is started again",
-            "kill -9 $(pgrep -xo k3s); for i in $(seq 60); do test $(skerry logs -n 9999 k3s | grep -c 'of an earlier start') = 2 && exit 0; sleep 0.5; done; exit 1",
+            "kill -9 $(pgrep -f '^[^ ]*/k3s server'); for i in $(seq 60); do test $(skerry logs -n 9999 k3s | grep -c 'of an earlier start') = 2 && exit 0; sleep 0.5; done; exit 1",
             Expect::Success,
         ),
     ];

@@ -396,9 +396,9 @@ pub const TABLE: &[Case] = &[
         "a damaged root block is an I/O error, never wrong bytes",
         root::damage,
     ),
-    unproven(
+    always(
         "clock-unset",
-        130,
+        90,
         "a clock at 1970: never before the release was made, waits for the network's time, says so, and goes on",
         clock::unset,
     ),
@@ -514,13 +514,13 @@ pub const TABLE: &[Case] = &[
     ),
     torture(
         "address-changed",
-        65,
+        200,
         "the machine's address changed: Ready, and the certificate is right",
         node::address_changed,
     ),
-    unproven(
+    torture(
         "disk-full-node",
-        85,
+        110,
         "a full data disk of a node that was Ready: Ready again, and the datastore is written",
         disks::full_node,
     ),
@@ -531,9 +531,9 @@ pub const TABLE: &[Case] = &[
         node::clock_later,
     ),
     always("live", 120, "without a data disk: Ready, in memory", node::live),
-    unproven(
+    torture(
         "broken-to-ready",
-        120,
+        215,
         "two broken configurations come up to Ready",
         broken::clusters,
     ),

@@ -1,6 +1,6 @@
 //! `ready`: waits until the cluster says that the node is Ready, or has taken it in.
 
-use crate::kube::{look, status, until_ready, watch_of};
+use crate::kube::{NOT_REGISTERED, look, status, until_ready, watch_of};
 use anyhow::{Context, Result, bail};
 use skerry_distribution::kubelet::{BOOTSTRAP, KUBECONFIG};
 use std::io::{Read, Write};
@@ -24,7 +24,10 @@ pub fn node(kubeconfig: &str, name: &str) -> Result<()> {
         .stdout(Stdio::piped())
         .spawn()
         .context("running kubectl")?;
-    until_ready(child)?;
+    status(NOT_REGISTERED);
+    if until_ready(child)?.is_none() {
+        bail!("watching the node: the API server ended the watch, or did not answer; it is begun again");
+    }
     println!("node {name} is Ready");
     if kubeconfig == KUBECONFIG && Path::new(BOOTSTRAP).exists() {
         // The token has done its work.

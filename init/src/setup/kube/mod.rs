@@ -36,7 +36,7 @@ mod snapshots;
 pub(crate) mod x509;
 
 pub(crate) use prepare::registries;
-pub(crate) use ready::{status, until_ready, watch_of};
+pub(crate) use ready::{NOT_REGISTERED, status, until_ready, watch_of};
 
 use anyhow::{Result, bail};
 

@@ -2,11 +2,19 @@
 
 use super::api::{self, Patch, Who};
 use super::look::{self, Machine};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Deserializer, Value};
 use skerry_distribution::kubernetes::labels;
 use std::os::unix::net::UnixDatagram;
 use std::process::Child;
+use std::time::Duration;
+
+/// What is waited for before the API server has said anything.
+pub const NOT_REGISTERED: &str = "kubelet has not registered the node yet";
+/// How soon a server that does not answer is asked again.
+const SOONEST: Duration = Duration::from_secs(1);
+/// Twice as long each time, but not longer.
+const LATEST: Duration = Duration::from_secs(15);
 
 /// One watch from start to end: an event for each change, and no polling.
 pub fn run() -> Result<()> {
@@ -16,8 +24,22 @@ pub fn run() -> Result<()> {
     make_as_configured(&m, node)
 }
 
+/// Again and again: a worker's servers may be away for hours, which is one line that says so, not a failure each time.
 fn wait(m: &Machine) -> Result<Value> {
-    until_ready(api::watch(Who::Node, &watch_of(&m.settings.node_name))?)
+    status(NOT_REGISTERED);
+    let mut pause = SOONEST;
+    loop {
+        if let Some(node) = until_ready(api::watch(Who::Node, &watch_of(&m.settings.node_name))?)? {
+            return Ok(node);
+        }
+        status(if m.settings.role.is_server() {
+            "the API server does not answer"
+        } else {
+            "no server of the cluster answers; it is tried again and again"
+        });
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LATEST);
+    }
 }
 
 /// The question that is answered by every change of a node.
@@ -25,17 +47,17 @@ pub fn watch_of(node: &str) -> String {
     format!("/api/v1/nodes?watch=true&fieldSelector=metadata.name={node}")
 }
 
-/// Reads what a program that watches the node prints, until the node, of this boot, is Ready.
-pub fn until_ready(mut child: Child) -> Result<Value> {
+/// Reads what a program that watches the node prints, until the node, of this boot, is Ready; none where the watch ends before.
+pub fn until_ready(mut child: Child) -> Result<Option<Value>> {
     let boot_id = look::text("/proc/sys/kernel/random/boot_id");
     let Some(stdout) = child.stdout.take() else {
         bail!("watching the node: no pipe")
     };
-    status("kubelet has not registered the node yet");
     let mut last = String::new();
     let mut found = None;
     for event in Deserializer::from_reader(std::io::BufReader::new(stdout)).into_iter::<Value>() {
-        let event = event.context("reading what the API server says of the node")?;
+        // One that breaks off in the middle of a word.
+        let Ok(event) = event else { break };
         let Some(node) = event.get("object").filter(|o| o["kind"] == "Node") else {
             bail!("watching the node: {}", api::message(event.get("object").unwrap_or(&event)));
         };
@@ -52,7 +74,7 @@ pub fn until_ready(mut child: Child) -> Result<Value> {
     // It watches for ever.
     let _ = child.kill();
     let _ = child.wait();
-    found.context("watching the node: the API server ended the watch; it is begun again")
+    Ok(found)
 }
 
 /// What is waited for, for `skerry status` and the console. Nobody listening is no failure.
