@@ -7,9 +7,8 @@
 //! (run-cmd)  netd ── clock ─┴─ kube-certs ─┬─ kube-agent, kubelet ─┐
 //!                                          └─ kube-apiserver ──┼─ kube-controller-manager, kube-scheduler
 //!                                                              ├─ kube-setup ── kube-proxy
-//!                                                              └─ kube-ready ─┬─ kube-images ── kube-manifests
-//!                                                                             ├─ kube-snapshot
-//!                                                                             └─ metrics-server
+//!                                                              └─ kube-ready ─┬─ kube-images ── kube-manifests ── metrics-server
+//!                                                                             └─ kube-snapshot
 //! ```
 //!
 //! With etcd it is `kube-certs ── kube-datastore ── etcd ── kube-member ── kube-apiserver`.
@@ -80,10 +79,10 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
     }
     units.push(ready().after(&["kube-apiserver"]));
     if s.metrics_server {
-        // After the node: it has nothing to say before.
+        // After the add-ons, which have its rights; before that it could only end.
         let metrics = service("metrics-server", "Kubernetes: metrics", argv::metrics_server(s), ADD_ON, 5);
         let url = format!("https://127.0.0.1:{}/livez", super::add_ons::METRICS_PORT);
-        units.push(metrics.ready(&url).after(&["kube-ready", "kube-agent"]));
+        units.push(metrics.ready(&url).after(&["kube-agent", "kube-manifests"]));
     }
     units.push(images());
     units.push(step("kube-manifests", "Kubernetes: add-ons", &["manifests"], 900).after(&["kube-images"]));
