@@ -44,16 +44,8 @@ pub fn uas_bios(bench: &Bench, checks: &mut Checks) -> Result<()> {
     to_a_login(bench, checks, "full-uas-bios", Firmware::Bios, Bus::Uas)
 }
 
-pub fn uas_uefi(bench: &Bench, checks: &mut Checks) -> Result<()> {
-    to_a_login(bench, checks, "full-uas-uefi", Firmware::Uefi, Bus::Uas)
-}
-
 pub fn sd_bios(bench: &Bench, checks: &mut Checks) -> Result<()> {
     to_a_login(bench, checks, "full-sd-bios", Firmware::Bios, Bus::Sd)
-}
-
-pub fn sd_uefi(bench: &Bench, checks: &mut Checks) -> Result<()> {
-    to_a_login(bench, checks, "full-sd-uefi", Firmware::Uefi, Bus::Sd)
 }
 
 /// What a bus is to give: the disk's name, a part of its path below `/sys`, and the network card that is tried with it.

@@ -219,15 +219,15 @@ pub const TABLE: &[Case] = &[
         "the host of a virtual machine asks its guest agent for addresses, and for a clean end",
         buses::guest_agent,
     ),
-    unproven(
+    torture(
         "full-virtio-bios",
-        60,
+        35,
         "BIOS boots the image with the full kernel from a virtual disk to a login",
         buses::virtio_bios,
     ),
-    unproven(
+    torture(
         "full-virtio-uefi",
-        60,
+        35,
         "UEFI boots the image with the full kernel from a virtual disk to a login",
         buses::virtio_uefi,
     ),
@@ -237,9 +237,9 @@ pub const TABLE: &[Case] = &[
         "BIOS boots the image with the full kernel from a SATA disk to a login",
         buses::sata_bios,
     ),
-    unproven(
+    torture(
         "full-sata-uefi",
-        60,
+        35,
         "UEFI boots the image with the full kernel from a SATA disk to a login",
         buses::sata_uefi,
     ),
@@ -273,45 +273,33 @@ pub const TABLE: &[Case] = &[
         "BIOS boots the image with the full kernel from a USB disk that speaks UAS to a login",
         buses::uas_bios,
     ),
-    unproven(
-        "full-uas-uefi",
-        70,
-        "UEFI boots the image with the full kernel from a USB disk that speaks UAS to a login",
-        buses::uas_uefi,
-    ),
-    unproven(
+    torture(
         "full-sd-bios",
-        70,
+        50,
         "BIOS boots the image with the full kernel from an SD card to a login",
         buses::sd_bios,
     ),
-    unproven(
-        "full-sd-uefi",
-        70,
-        "UEFI boots the image with the full kernel from an SD card to a login",
-        buses::sd_uefi,
-    ),
-    unproven(
+    torture(
         "full-iso-bios-usb",
-        80,
+        35,
         "BIOS boots the ISO with the full kernel from a USB stick to a login in memory",
         iso::full_bios_usb,
     ),
-    unproven(
+    torture(
         "full-iso-uefi-usb",
-        80,
+        35,
         "UEFI boots the ISO with the full kernel from a USB stick to a login in memory",
         iso::full_uefi_usb,
     ),
-    unproven(
+    torture(
         "full-iso-bios-sata",
-        80,
+        35,
         "BIOS boots the ISO with the full kernel from a disc in a SATA drive to a login in memory",
         iso::full_bios_sata,
     ),
-    unproven(
+    torture(
         "full-iso-uefi-sata",
-        80,
+        35,
         "UEFI boots the ISO with the full kernel from a disc in a SATA drive to a login in memory",
         iso::full_uefi_sata,
     ),
@@ -537,7 +525,7 @@ pub const TABLE: &[Case] = &[
         "two broken configurations come up to Ready",
         broken::clusters,
     ),
-    unproven(
+    torture(
         "distributions",
         150,
         "k3s (fetched over a bad line), k0s and edgecore by a stand-in that checks its surroundings against their contracts",

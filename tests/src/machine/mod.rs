@@ -77,9 +77,9 @@ pub enum Bus {
     Nvme,
     /// USB 3, as a stick.
     Usb,
-    /// USB 3, as a disk in a case that speaks UAS.
+    /// USB 2, as a disk in a case that speaks UAS. SeaBIOS has no streams, which UAS takes on USB 3; EDK II has no UAS at all.
     Uas,
-    /// An SD card in a reader on PCI.
+    /// An SD card in a reader on PCI, which only SeaBIOS boots from: Debian's OVMF is built without it.
     Sd,
 }
 
@@ -95,7 +95,7 @@ impl Bus {
                 "usb-kbd,bus=usb.0",
                 "usb-storage,bus=usb.0,removable=on,bootindex=1",
             ],
-            Self::Uas => &["qemu-xhci,id=usb", "usb-uas,bus=usb.0,id=case", "scsi-hd,bus=case.0,bootindex=1"],
+            Self::Uas => &["usb-ehci,id=usb", "usb-uas,bus=usb.0,id=case", "scsi-hd,bus=case.0,bootindex=1"],
             Self::Sd => &["sdhci-pci", "sd-card"],
         }
     }
