@@ -6,6 +6,8 @@
 
 use crate::brought;
 use crate::given::{self, VOLUME_PLUGINS};
+use crate::kubernetes::farewell::Grace;
+use crate::kubernetes::units;
 use crate::{Facts, File, Plan, Problem};
 use serde_json::{Map, Value, json};
 use skerry_config::types::{Config, Distribution};
@@ -36,12 +38,20 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
     let env = given::environment(config, &mut plan.problems);
     let mut k3s = brought::service("k3s", &format!("Kubernetes: k3s {role}"), argv, env);
     k3s.ready = Ready::Notify;
+    k3s.after.push("logind".to_owned());
     plan.files = vec![
         File::new(CONFIG, 0o600, settings(config, facts, server, &mut plan.problems)),
         File::new(DROP_IN, 0o600, drop_in()),
     ];
+    let logind = units::farewell(Grace::default(), config.has_wifi(), "distribution-files");
     let ready = brought::node_ready(KUBELET, &node_name(config, facts), "k3s");
-    plan.units = vec![brought::files(config), brought::fetch(Distribution::K3s, &program), k3s, ready];
+    plan.units = vec![
+        brought::files(config),
+        brought::fetch(Distribution::K3s, &program),
+        logind,
+        k3s,
+        ready,
+    ];
     plan.ready = Some("distribution-ready".to_owned());
     plan
 }
@@ -150,13 +160,14 @@ fn settings(config: &Config, facts: &Facts, server: bool, problems: &mut Vec<Pro
 
 /// What suits flash and a read-only `/usr`.
 fn drop_in() -> String {
-    let kubelet = json!({
+    let mut kubelet = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "containerLogMaxSize": "5Mi",
         "containerLogMaxFiles": 3,
         "failSwapOn": false,
     });
+    Grace::default().write(&mut kubelet);
     format!("{kubelet:#}\n")
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! distribution-files ─┬─ containerd ── kube-pause
-//!  (distribution-fetch)└─ kubelet-join ──┴──── kubelet ── distribution-ready
+//!  (distribution-fetch)└─ kubelet-join, logind ──┴──── kubelet ── distribution-ready
 //!          netd ── clock ─┘
 //! ```
 //!
@@ -12,6 +12,7 @@
 
 use crate::brought::{self, RUN};
 use crate::given::{self, VOLUME_PLUGINS};
+use crate::kubernetes::farewell::Grace;
 use crate::kubernetes::files::{CONTAINERD_TOML, containerd, pretty};
 use crate::kubernetes::paths::{CONF, CONTAINERD, PKI, STATE};
 use crate::kubernetes::role::Endpoint;
@@ -86,7 +87,7 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
     } else {
         "distribution-files"
     };
-    kubelet.after = [after, "containerd", "kubelet-join"].map(str::to_owned).to_vec();
+    kubelet.after = [after, "containerd", "kubelet-join", "logind"].map(str::to_owned).to_vec();
     let mut join = brought::step("kubelet-join", "Kubernetes: join", &["join"]).after(&["distribution-files", "netd", "clock"]);
     join.env_file = Some("/etc/environment".to_owned());
     // It is told no from a server that is not up yet: again, for ever.
@@ -94,8 +95,9 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
     plan.units = vec![brought::files(config)];
     plan.units.extend(program.map(|p| brought::fetch(Distribution::Kubelet, &p)));
     plan.units.extend(runtime(config, facts));
+    let logind = units::farewell(Grace::default(), config.has_wifi(), "distribution-files");
     plan.units
-        .extend([join, kubelet, brought::node_ready(KUBECONFIG, &facts.node_name, "kubelet")]);
+        .extend([join, logind, kubelet, brought::node_ready(KUBECONFIG, &facts.node_name, "kubelet")]);
     plan.ready = Some("distribution-ready".to_owned());
     plan
 }
@@ -203,7 +205,7 @@ fn join(facts: &Facts, server: &Endpoint, token: &str, pins: &[String]) -> Strin
 
 /// Laid over what the cluster says of every kubelet.
 fn drop_in(taints: &serde_json::Value) -> String {
-    pretty(&json!({
+    let mut kubelet = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         // There is no systemd to ask.
@@ -215,7 +217,9 @@ fn drop_in(taints: &serde_json::Value) -> String {
         "registerWithTaints": taints,
         "resolvConf": "/etc/resolv.conf",
         "volumePluginDir": VOLUME_PLUGINS,
-    }))
+    });
+    Grace::default().write(&mut kubelet);
+    pretty(&kubelet)
 }
 
 /// Directories that must be there before anything of this: path and permissions.

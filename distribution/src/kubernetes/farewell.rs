@@ -5,6 +5,7 @@
 
 use super::arguments::Component;
 use crate::Problem;
+use serde_json::Value;
 use std::time::Duration;
 
 /// A pod's own default is 30 s, which it keeps.
@@ -48,6 +49,12 @@ impl Grace {
         } else {
             self.all + SLACK
         }
+    }
+
+    /// Into a kubelet's configuration.
+    pub fn write(self, configuration: &mut Value) {
+        configuration["shutdownGracePeriod"] = format!("{}s", self.all.as_secs()).into();
+        configuration["shutdownGracePeriodCriticalPods"] = format!("{}s", self.critical.as_secs()).into();
     }
 
     /// Whether kubelet is waited for.

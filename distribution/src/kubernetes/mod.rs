@@ -36,7 +36,7 @@ pub mod cidr;
 pub mod cluster;
 mod coredns;
 pub mod datastore;
-mod farewell;
+pub(crate) mod farewell;
 pub mod files;
 pub mod held;
 pub mod images;

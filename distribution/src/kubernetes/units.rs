@@ -21,6 +21,7 @@
 
 use super::argv;
 use super::datastore::Datastore;
+use super::farewell::Grace;
 use super::paths::{AGENT, FETCH, LOGIND, SETUP};
 use super::role::Role;
 use super::settings::Settings;
@@ -252,18 +253,27 @@ pub(super) fn kubelet(s: &Settings) -> Unit {
 
 /// Tells kubelet that the machine goes down, while all else still runs, and waits until the pods have ended.
 pub(super) fn logind(s: &Settings) -> Unit {
-    let limit = s.grace.limit();
+    farewell(s.grace, s.has_bus, "kube-files")
+}
+
+/// The same for a kubelet of any kind, which must start after it: it asks for its word only once.
+pub(crate) fn farewell(grace: Grace, has_bus: bool, after: &str) -> Unit {
+    let limit = grace.limit();
     let mut argv = vec![LOGIND.to_owned(), "--limit".to_owned(), limit.as_secs().to_string()];
-    if s.has_bus {
+    if has_bus {
         argv.push("--bus".to_owned());
     }
     let mut logind = service("logind", "Kubernetes: pods' farewell", (argv, vec![]), RUNTIME, 5);
     logind.env_file = None;
     logind.ready = Ready::Notify;
-    logind.farewell = s.grace.is_wanted().then_some(Farewell {
+    logind.farewell = grace.is_wanted().then_some(Farewell {
         signal: SIGUSR1,
         // It ends by itself in time.
         grace: limit + Duration::from_secs(5),
     });
-    logind.after(if s.has_bus { &["kube-files", "dbus"] } else { &["kube-files"] })
+    if has_bus {
+        logind.after(&[after, "dbus"])
+    } else {
+        logind.after(&[after])
+    }
 }

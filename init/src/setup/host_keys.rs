@@ -80,7 +80,10 @@ fn generate(root: &Root, kind: &str, private: &str, public: &str) -> Result<()> 
     };
     let key = PrivateKey::random(&mut OsRng, algorithm).context("making a key")?;
     let texts = (key.public_key().to_openssh(), key.to_openssh(LineEnding::LF));
-    let (public_text, private_text) = (texts.0.context("writing the public key")?, texts.1.context("writing the private key")?);
+    let (public_text, private_text) = (
+        texts.0.context("writing the public key")?,
+        texts.1.context("writing the private key")?,
+    );
     root.write(public, &format!("{public_text}\n"), 0o644)?;
     root.write(private, &private_text, 0o600)
 }

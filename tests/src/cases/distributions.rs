@@ -218,7 +218,11 @@ fn k3s_for_the_first_time(bench: &Bench, release: &Release, machine: &mut Machin
             "A=$(pgrep -f ^containerd-shim-stand-in); skerry stop k3s && ! pgrep -f '^[^ ]*/k3s server' && test \"$A\" = \"$(pgrep -f ^containerd-shim-stand-in)\"",
             Expect::Success,
         ),
-        ("it said so", "skerry logs -n 9999 k3s | grep -c 'SIGTERM: ending well'", Expect::Is("1")),
+        (
+            "it said so",
+            "skerry logs -n 9999 k3s | grep -c 'SIGTERM: ending well'",
+            Expect::Is("1"),
+        ),
         (
             "started again, it finds them",
             "skerry start k3s; for i in $(seq 60); do skerry logs -n 9999 k3s | grep 'of an earlier start' && break; sleep 0.5; done",

@@ -267,9 +267,9 @@ pub const TABLE: &[Case] = &[
         "UEFI boots the image with the full kernel from a USB stick to a login",
         buses::usb_uefi,
     ),
-    unproven(
+    torture(
         "full-uas-bios",
-        70,
+        65,
         "BIOS boots the image with the full kernel from a USB disk that speaks UAS to a login",
         buses::uas_bios,
     ),

@@ -568,8 +568,7 @@ impl Machine {
 
     /// Fetches the services' logs into the machine's folder, as far as the machine still answers.
     pub fn keep_logs(&mut self, lab: &Lab) {
-        let pack =
-            "cd /; skerry status > /run/skerry/status.txt 2>&1; tar -cf - run/skerry/status.txt var/log/skerry 2>/dev/null | gzip -1 | base64";
+        let pack = "cd /; skerry status > /run/skerry/status.txt 2>&1; tar -cf - run/skerry/status.txt var/log/skerry 2>/dev/null | gzip -1 | base64";
         let login = |m: &Self| m.login(lab, "skerry", Duration::from_secs(10));
         let packed = match self
             .ssh
