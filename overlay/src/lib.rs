@@ -35,8 +35,5 @@ pub const MOUNT_OPTIONS: &str = "commit=30,errors=remount-ro,resuid=4294967294";
 pub const RESERVE: &str = "reserve";
 /// How large [`RESERVE`] is.
 pub const RESERVE_BYTES: u64 = 64 << 20;
-/// What ext4 keeps for itself and gives to nobody, though statfs(2) counts it as free: 4096 clusters of 4 KiB at most
-/// (`ext4_calculate_resv_clusters` in the kernel's fs/ext4/super.c).
-pub const KEPT_BY_EXT4: u64 = 4096 * 4096;
 /// With less than this that can be had, the reserve is given up. It is made (again) only when four times its size would be left.
 pub const RESERVE_NEEDED_BELOW: u64 = 16 << 20;

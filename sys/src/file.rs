@@ -160,7 +160,7 @@ pub fn make_dir(path: impl AsRef<Path>, mode: u32) -> Result<()> {
 /// How much room a file system has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes that nothing uses, those kept back included.
+    /// Bytes that root may still take, those kept back from others included.
     pub free: u64,
     /// Bytes that anybody may use.
     pub available: u64,
@@ -168,11 +168,20 @@ pub struct Space {
 
 /// The room on the file system that holds `path`.
 pub fn space(path: &Path) -> Result<Space> {
-    let found = rustix::fs::statvfs(path).doing("measuring", path.display())?;
+    let found = rustix::fs::statfs(path).doing("measuring", path.display())?;
+    let block = u64::try_from(found.f_bsize).unwrap_or(0);
+    let own = kept_by_ext4(found.f_type.into(), found.f_blocks);
     Ok(Space {
-        free: found.f_bfree.saturating_mul(found.f_frsize),
-        available: found.f_bavail.saturating_mul(found.f_frsize),
+        free: found.f_bfree.saturating_sub(own).saturating_mul(block),
+        available: found.f_bavail.saturating_mul(block),
     })
+}
+
+/// Blocks that ext4 needs itself and gives to nobody, though statfs(2) counts them as free: a fiftieth, but not more than 4096
+/// (`ext4_calculate_resv_clusters` in the kernel's fs/ext4/super.c).
+fn kept_by_ext4(kind: i64, blocks: u64) -> u64 {
+    const EXT4_SUPER_MAGIC: i64 = 0xef53;
+    if kind == EXT4_SUPER_MAGIC { (blocks / 50).min(4096) } else { 0 }
 }
 
 /// Makes a file that takes up `bytes` on the disk, and holds nothing. If there is no room, there is no file.
@@ -247,5 +256,13 @@ mod tests {
         make_dir(dir.join("etc/kubernetes"), 0o755).unwrap();
         assert_eq!(std::fs::metadata(dir.join("etc/kubernetes")).unwrap().mode() & 0o7777, 0o700);
         assert_eq!(std::fs::metadata(dir.join("etc")).unwrap().mode() & 0o7777, 0o755);
+    }
+
+    /// A disk of 6 GB that takes no byte more: 4096 free blocks, says statfs(2).
+    #[test]
+    fn a_full_ext4_is_full() {
+        assert_eq!(kept_by_ext4(0xef53, 1_525_656), 4096);
+        assert_eq!(kept_by_ext4(0xef53, 50_000), 1000);
+        assert_eq!(kept_by_ext4(0x0102_1994, 1_525_656), 0);
     }
 }

@@ -18,7 +18,7 @@ const NOT_ASKED: [&str; 6] = ["health", "confirm", "banner", "banner-ready", "ss
 
 /// Our own folder on the data partition.
 const DATA: &str = "/var/lib/skerry";
-/// With less room than this the partition is full, in bytes; what ext4 keeps back for root counts as room.
+/// With less room than this the partition is full, in bytes; what ext4 keeps back for root counts as room, and so does our reserve.
 const ROOM: u64 = 4 << 20;
 
 /// Asks and reads.
@@ -30,9 +30,19 @@ pub fn look() -> Result<Look> {
             &file::read_text("/proc/net/ipv6_route", 1 << 20).unwrap_or_default(),
         ),
         dropped: dropped(&file::read_text("/run/skerry/problems.json", 1 << 22).unwrap_or_default()),
-        has_room: file::space(Path::new(DATA)).is_ok_and(|space| space.free >= ROOM),
+        has_room: file::space(Path::new(DATA)).is_ok_and(|space| has_room(space.free, has_reserve())),
         ..of(&machine, &units)
     })
+}
+
+fn has_reserve() -> bool {
+    Path::new(skerry_overlay::STATE).join(skerry_overlay::RESERVE).exists()
+}
+
+/// A disk whose reserve was given up lives on it, and is full all the same.
+fn has_room(free: u64, has_reserve: bool) -> bool {
+    let reserve = if has_reserve { skerry_overlay::RESERVE_BYTES } else { 0 };
+    free + reserve >= ROOM + skerry_overlay::RESERVE_BYTES
 }
 
 /// What is up now, to measure another system by.
@@ -131,6 +141,13 @@ fn dropped(problems: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_lives_on_its_reserve_is_full() {
+        for (mib, reserve, room) in [(0, true, false), (5, true, true), (64, false, false), (70, false, true)] {
+            assert_eq!(has_room(mib << 20, reserve), room, "{mib} MiB, reserve {reserve}");
+        }
+    }
 
     fn unit(name: &str, state: State, one_shot: bool, first_up: Option<u64>) -> UnitStatus {
         UnitStatus {

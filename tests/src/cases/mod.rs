@@ -340,9 +340,9 @@ pub const TABLE: &[Case] = &[
         "BIOS, the disk image, Kubernetes: Ready, and Ready again after a restart",
         disk::ready,
     ),
-    unproven(
+    always(
         "cuts",
-        420,
+        270,
         "40 power cuts of growth, upgrade, mark-good, rollback and reinstallation: the model's slot boots to its verified root",
         cuts::few,
     ),

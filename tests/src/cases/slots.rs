@@ -13,6 +13,8 @@ const FILL: &str = "cd /var/lib; fallocate -l $(df --output=avail -B1 . | tail -
                     dd if=/dev/zero of=fill.rest bs=512 2>/dev/null; sync";
 /// kubelet is ended as soon as it is there.
 const NO_KUBELET: &str = "setsid sh -c 'while sleep 1; do pkill -9 -f ^/usr/bin/kubelet; done' > /dev/null 2>&1 < /dev/null &";
+/// The driver is taken away again whenever udev brings it back.
+const NO_NETWORK: &str = "setsid sh -c 'while rmmod virtio_net; sleep 0.5; do :; done' > /dev/null 2>&1 < /dev/null &";
 /// The owner's command that makes a candidate fail, once a test has put it there.
 const FAULT: &str =
     "run_cmd: [\"if test -x /var/lib/skerry/fault && grep -q skerry.slot=b /proc/cmdline; then /var/lib/skerry/fault; fi\"]\n";
@@ -243,7 +245,7 @@ pub fn faults(bench: &Bench, checks: &mut Checks) -> Result<()> {
             checks,
             "it has no driver for the network",
             "",
-            "rmmod virtio_net; sleep 1",
+            NO_NETWORK,
             "default-route",
         )?;
         left(bench, machine, checks, "it fills the disk", "", FILL, "data-room")?;

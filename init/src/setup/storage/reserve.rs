@@ -1,6 +1,6 @@
 //! Room kept back, so that a machine whose disk is full comes up and its datastore can write.
 
-use skerry_overlay::{KEPT_BY_EXT4, RESERVE, RESERVE_BYTES, RESERVE_NEEDED_BELOW, STATE};
+use skerry_overlay::{RESERVE, RESERVE_BYTES, RESERVE_NEEDED_BELOW, STATE};
 use skerry_sys::file::{self, Space};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub fn give_up_if_needed(say: &impl Fn(&str)) -> Vec<String> {
         }
         say(&format!(
             "the data disk is full ({} KiB left): the reserve of {} MiB is given up, so that the machine can write while you make room",
-            left(space) >> 10,
+            space.free >> 10,
             RESERVE_BYTES >> 20
         ));
         fs::remove_file(path()).map_err(|why| format!("deleting {}: {why}", path().display()))
@@ -59,23 +59,19 @@ fn decide(exists: bool, space: Space) -> Next {
         Next::Nothing
     } else if is_affordable(space) {
         Next::Make
-    } else if left(space) < 2 * RESERVE_BYTES {
+    } else if space.free < 2 * RESERVE_BYTES {
         Next::Warn(format!(
             "the data disk is almost full ({} MiB left) and its reserve is used up: make room, or the next full disk stops the datastore",
-            left(space) >> 20
+            space.free >> 20
         ))
     } else {
         Next::Nothing
     }
 }
 
-/// What our services can still write: they may use the blocks that are kept back from pods, but not those that ext4 needs itself.
-fn left(space: Space) -> u64 {
-    space.free.saturating_sub(KEPT_BY_EXT4)
-}
-
+/// Blocks kept back from pods count as left: our services may use them.
 fn is_needed(space: Space) -> bool {
-    left(space) < RESERVE_NEEDED_BELOW
+    space.free < RESERVE_NEEDED_BELOW
 }
 
 fn is_affordable(space: Space) -> bool {
@@ -95,17 +91,7 @@ mod tests {
         assert_eq!(decide(true, at(0)), Next::Nothing);
         assert_eq!(decide(false, at(1000)), Next::Make);
         assert_eq!(decide(false, at(200)), Next::Nothing);
-        assert!(matches!(decide(false, at(76)), Next::Warn(problem) if problem.contains("almost full (60 MiB left)")));
-    }
-
-    #[test]
-    fn a_disk_that_takes_no_byte_more_is_full_though_ext4_counts_its_own_as_free() {
-        let full = Space {
-            free: 4096 * 4096,
-            available: 0,
-        };
-        assert!(is_needed(full));
-        assert_eq!(left(full), 0);
+        assert!(matches!(decide(false, at(60)), Next::Warn(problem) if problem.contains("almost full (60 MiB left)")));
     }
 
     #[test]
