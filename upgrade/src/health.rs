@@ -55,6 +55,8 @@ pub struct Unit {
     pub name: String,
     /// A service that runs, or a one-shot that is done.
     pub is_up: bool,
+    /// It waits for another one, which is then the one to name.
+    pub waits: bool,
     /// How often it was started again after an end of its own.
     pub restarts: u64,
     /// Why it is as it is, in words.
@@ -207,8 +209,11 @@ impl Watch {
         let Some(plan) = look.plan else {
             return vec![Failed::new("boot", "the configuration is not read yet")];
         };
-        let down = look.units.iter().filter(|u| !u.is_up && self.counts(u));
+        let mut down: Vec<&Unit> = look.units.iter().filter(|u| !u.is_up && self.counts(u)).collect();
+        // The first one is named as the reason: one that ends again and again rather than what waits for it.
+        down.sort_by_key(|u| (u.waits, u.restarts == 0));
         let mut missing: Vec<Failed> = down
+            .into_iter()
             .map(|u| {
                 let why = if u.why.is_empty() { "it is not up" } else { u.why.as_str() };
                 Failed::new(u.name.clone(), why)
@@ -235,10 +240,28 @@ mod tests {
 
     const RULE: Rule = Rule { limit_s: 100, soak_s: 10 };
 
+    #[test]
+    fn the_culprit_is_named_and_not_who_waits_for_it() {
+        let mut waiting = unit("processor-drivers", false);
+        waiting.waits = true;
+        let mut culprit = unit("kubelet", false);
+        culprit.restarts = 7;
+        let look = Look {
+            plan: Some(Plan::Config),
+            units: vec![waiting, unit("kube-ready", false), culprit],
+            has_route: true,
+            has_room: true,
+            ..Look::default()
+        };
+        let names: Vec<String> = Watch::new(None, RULE).missing(&look).into_iter().map(|f| f.check).collect();
+        assert_eq!(names, ["kubelet", "kube-ready", "processor-drivers"]);
+    }
+
     fn unit(name: &str, is_up: bool) -> Unit {
         Unit {
             name: name.into(),
             is_up,
+            waits: false,
             restarts: 0,
             why: String::new(),
         }

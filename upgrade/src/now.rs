@@ -86,6 +86,7 @@ fn of(machine: &Machine, units: &[UnitStatus]) -> Look {
             .map(|u| Unit {
                 name: u.name.clone(),
                 is_up: is_up(u),
+                waits: matches!(u.state, State::Waiting),
                 restarts: u.restarts,
                 why: said(u),
             })
