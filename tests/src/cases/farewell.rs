@@ -37,7 +37,7 @@ pub fn farewell(bench: &Bench, checks: &mut Checks) -> Result<()> {
         let ordered = machine.age();
         machine.root(&bench.lab, "skerry reboot")?;
         // 20 s until kubelet kills the deaf one, and what the rest takes to stop.
-        let down = machine.serial.wait_any(&["Restarting now"], mark, seconds(120));
+        let down = machine.serial.wait_any(&["reboot: Restarting system"], mark, seconds(120));
         if let Some(down) = checks.that("the reboot is bounded, though a pod ignores SIGTERM", down) {
             let took = down.at.saturating_sub(ordered);
             checks.is("and it did wait for it", took >= seconds(20), &format!("{took:?}"));

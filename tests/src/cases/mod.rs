@@ -334,9 +334,9 @@ pub const TABLE: &[Case] = &[
         "UEFI, the disk image, Kubernetes: Ready; a candidate whose kubelet is never healthy is left; Ready again",
         slots::kubelet,
     ),
-    unproven(
+    torture(
         "disk-ready-bios",
-        260,
+        150,
         "BIOS, the disk image, Kubernetes: Ready, and Ready again after a restart",
         disk::ready,
     ),
