@@ -170,7 +170,7 @@ pub struct Space {
 pub fn space(path: &Path) -> Result<Space> {
     let found = rustix::fs::statfs(path).doing("measuring", path.display())?;
     let block = u64::try_from(found.f_bsize).unwrap_or(0);
-    let own = kept_by_ext4(found.f_type.into(), found.f_blocks);
+    let own = kept_by_ext4(found.f_type, found.f_blocks);
     Ok(Space {
         free: found.f_bfree.saturating_sub(own).saturating_mul(block),
         available: found.f_bavail.saturating_mul(block),

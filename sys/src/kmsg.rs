@@ -3,11 +3,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Mutex, PoisonError};
 
 /// Every device of `console=`, written without waiting.
 #[derive(Debug, Default)]
 pub struct Console {
-    devices: Vec<(String, File)>,
+    devices: Vec<(String, Mutex<File>)>,
 }
 
 impl Console {
@@ -16,10 +17,10 @@ impl Console {
         let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
         let mut devices: Vec<_> = names(&active)
             .iter()
-            .filter_map(|n| Some((n.clone(), open(&format!("/dev/{n}"))?)))
+            .filter_map(|n| Some((n.clone(), open(&format!("/dev/{n}"))?.into())))
             .collect();
         if devices.is_empty() {
-            devices.extend(open("/dev/console").map(|f| ("console".to_owned(), f)));
+            devices.extend(open("/dev/console").map(|f| ("console".to_owned(), f.into())));
         }
         Self { devices }
     }
@@ -34,9 +35,15 @@ impl Console {
         let mut bytes = Vec::with_capacity(text.len() + 2);
         bytes.extend(text.bytes().map(|b| if b < b' ' && b != b'\t' { b' ' } else { b }));
         bytes.extend(b"\r\n");
-        for (_, device) in &self.devices {
-            let mut device = device;
-            let _ = device.write(&bytes); // full, hung up or gone: a console is no reason to stop
+        for (name, device) in &self.devices {
+            let mut device = device.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever logs in, or ends, hangs the line up for all who have it open (vhangup(2)).
+            if device.write(&bytes).is_err_and(|why| why.raw_os_error() == Some(nix::libc::EIO)) {
+                if let Some(again) = open(&format!("/dev/{name}")) {
+                    *device = again;
+                    let _ = device.write(&bytes); // full or gone: a console is no reason to stop
+                }
+            }
         }
     }
 }
