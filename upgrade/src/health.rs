@@ -66,6 +66,8 @@ pub struct Unit {
 /// What was seen at one look.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Look {
+    /// PID 1 did not say how it is.
+    pub is_mute: bool,
     /// Where the units came from; `None` while they are being planned.
     pub plan: Option<Plan>,
     /// All of them.
@@ -206,6 +208,9 @@ impl Watch {
     }
 
     fn missing(&self, look: &Look) -> Vec<Failed> {
+        if look.is_mute {
+            return vec![Failed::new("init", "PID 1 does not answer")];
+        }
         let Some(plan) = look.plan else {
             return vec![Failed::new("boot", "the configuration is not read yet")];
         };
@@ -239,6 +244,18 @@ mod tests {
     use super::*;
 
     const RULE: Rule = Rule { limit_s: 100, soak_s: 10 };
+
+    #[test]
+    fn a_pid_1_that_says_nothing_is_not_one_that_plans() {
+        let look = Look {
+            is_mute: true,
+            ..Look::default()
+        };
+        let mut watch = Watch::new(None, RULE);
+        let said = |watch: &mut Watch, look: &Look| watch.take(look, Duration::from_secs(200));
+        assert!(matches!(said(&mut watch, &look), Verdict::Failed(f) if f.check == "init"));
+        assert!(matches!(said(&mut watch, &Look::default()), Verdict::Failed(f) if f.check == "boot"));
+    }
 
     #[test]
     fn the_culprit_is_named_and_not_who_waits_for_it() {

@@ -159,7 +159,7 @@ fn prove(running: &Running, open: &mut Open, role: Role) -> Result<()> {
         }
         let verdict = match &mut watch {
             Some(watch) => watch.take(&look, uptime()),
-            None => Watch::new(None, Rule::default()).take(&Look::default(), uptime()),
+            None => Watch::new(None, Rule::default()).take(&before_data(&look), uptime()),
         };
         match verdict {
             Verdict::Good => return good(running, open, &memory),
@@ -181,6 +181,14 @@ fn prove(running: &Running, open: &mut Open, role: Role) -> Result<()> {
     }
 }
 
+/// Until data is there nothing of the units counts.
+fn before_data(look: &Look) -> Look {
+    Look {
+        is_mute: look.is_mute,
+        ..Look::default()
+    }
+}
+
 fn look() -> Look {
     match now::look() {
         Ok(look) => Look {
@@ -189,7 +197,10 @@ fn look() -> Look {
         },
         Err(why) => {
             eprintln!("{}", crate::said::said(&why));
-            Look::default()
+            Look {
+                is_mute: true,
+                ..Look::default()
+            }
         }
     }
 }

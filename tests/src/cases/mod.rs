@@ -303,9 +303,9 @@ pub const TABLE: &[Case] = &[
         "UEFI boots the ISO with the full kernel from a disc in a SATA drive to a login in memory",
         iso::full_uefi_sata,
     ),
-    unproven(
+    torture(
         "full-wifi",
-        200,
+        255,
         "radios without hardware and a real access point: WPA2, WPA3, open and hidden networks are joined, lost and joined again; a wrong \
          passphrase is named",
         wifi::joins,

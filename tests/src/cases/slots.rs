@@ -95,7 +95,12 @@ const WENT_BACK: &str = "went back from";
 
 /// A candidate that must be left: what the console says of it at the end.
 fn left(bench: &Bench, machine: &mut Machine, checks: &mut Checks, what: &str, before: &str, fault: &str, says: &str) -> Result<()> {
-    let console = try_b(bench, machine, Terms::tight(machine), before, fault, WENT_BACK).with_context(|| what.to_owned())?;
+    let mut terms = Terms::tight(machine);
+    if fault.contains("cgroup.freeze") {
+        // The watchdog is to be sooner than the verdict.
+        terms.limit = patient(seconds(120));
+    }
+    let console = try_b(bench, machine, terms, before, fault, WENT_BACK).with_context(|| what.to_owned())?;
     let line = console.lines().rev().find(|l| l.contains(WENT_BACK)).unwrap_or_default().to_owned();
     checks.has(&format!("{what}: the machine goes back and says why"), &line, says);
     let slots = machine.root(&bench.lab, "grep -o 'skerry.slot=.' /proc/cmdline; skerry slots")?;
