@@ -322,9 +322,9 @@ pub const TABLE: &[Case] = &[
         "a good slot whose root is damaged is left for the other one, by a trial",
         slots::good_is_damaged,
     ),
-    unproven(
+    torture(
         "slots-faults",
-        400,
+        480,
         "candidates that panic, restart, hang, fill the disk, lose their root or their network are left by themselves",
         slots::faults,
     ),
@@ -434,9 +434,9 @@ pub const TABLE: &[Case] = &[
         "after a power cut: same CA, state kept, pod back; DNS, a Service, containerd restarted",
         node::second_boot,
     ),
-    unproven(
+    torture(
         "farewell",
-        400,
+        350,
         "pods are told of a shutdown and end before it, bounded; a second order forces it; the Node says how its machine is",
         farewell::farewell,
     ),
