@@ -88,8 +88,8 @@ fn storage(bench: &Bench, machine: &mut Machine, checks: &mut Checks) -> Result<
     let removed = [
         (
             "with its claim goes the volume, and the folder",
-            "V=$(kubectl get pvc data -o jsonpath='{.spec.volumeName}'); kubectl delete pod/keeper pvc/data --wait=false && \
-             kubectl wait --for=delete pv/$V --timeout=240s && ls /var/lib/rancher/k3s/storage",
+            "V=$(kubectl get pvc data -o jsonpath='{.spec.volumeName}'); kubectl delete pod/keeper pvc/data --wait=false >&2 && \
+             kubectl wait --for=delete pv/$V --timeout=240s >&2 && ls /var/lib/rancher/k3s/storage",
             Expect::Lacks("pvc-"),
         ),
         (
@@ -191,7 +191,11 @@ fn charts(bench: &Bench, machine: &mut Machine, checks: &mut Checks) -> Result<(
             "kubectl -n kube-system delete helmchart lying --timeout=120s && kubectl -n charts get configmap lying --ignore-not-found -o name",
             Expect::Lacks("configmap/lying"),
         ),
-        ("credentials are gone", "ls /run/skerry/kube/helm", Expect::Is("")),
+        (
+            "credentials are gone, once helm has ended",
+            "for i in $(seq 60); do test -z \"$(ls /run/skerry/kube/helm)\" && break; sleep 1; done; ls /run/skerry/kube/helm",
+            Expect::Is(""),
+        ),
     ];
     checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(400))
 }
