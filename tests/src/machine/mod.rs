@@ -77,9 +77,9 @@ pub enum Bus {
     Nvme,
     /// USB 3, as a stick.
     Usb,
-    /// USB 2, as a disk in a case that speaks UAS. SeaBIOS has no streams, which UAS takes on USB 3; EDK II has no UAS at all.
+    /// USB 2, as a disk in a case that speaks UAS. `SeaBIOS` has no streams, which UAS takes on USB 3; EDK II has no UAS at all.
     Uas,
-    /// An SD card in a reader on PCI, which only SeaBIOS boots from: Debian's OVMF is built without it.
+    /// An SD card in a reader on PCI, which only `SeaBIOS` boots from: Debian's OVMF is built without it.
     Sd,
 }
 
