@@ -488,9 +488,9 @@ pub const TABLE: &[Case] = &[
         "three servers with etcd; the first is cut off, another loses its disk, and the API goes on",
         join::servers,
     ),
-    unproven(
+    torture(
         "datastore",
-        500,
+        250,
         "a snapshot and back, SQLite moved to etcd by --cluster-init, a snapshot of etcd and back",
         datastore::life,
     ),
