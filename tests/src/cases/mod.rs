@@ -531,9 +531,9 @@ pub const TABLE: &[Case] = &[
         "k3s (fetched over a bad line), k0s and edgecore by a stand-in that checks its surroundings against their contracts",
         distributions::stand_ins,
     ),
-    unproven(
+    torture(
         "kubelet",
-        400,
+        200,
         "the embedded kubelet joins a control plane that knows only kubeadm's ways, by kubeadm's command; a pod, a power cut",
         distributions::kubelet,
     ),
