@@ -62,6 +62,10 @@ disabled_plugins = [
 [grpc]
 address = "{socket}"
 
+# What was unpacked is on the disk before it counts: a power cut would leave empty files in an image.
+[plugins."io.containerd.cri.v1.images"]
+image_pull_with_sync_fs = true
+
 [plugins."io.containerd.cri.v1.images".pinned_images]
 sandbox = {pause:?}
 
