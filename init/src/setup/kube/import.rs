@@ -40,7 +40,14 @@ pub fn run(which: Which) -> Result<()> {
     for archive in images::missing(&wanted, &record.clone(), &present) {
         // Pinned: garbage collection leaves it. It could not be pulled again. On the disk before containerd's store says that it is
         // there: else a power cut leaves empty files in an image that nobody would unpack again.
-        let import = ["import", "--local", "--sync-fs", "--label", "io.cri-containerd.pinned=pinned", archive.path.as_str()];
+        let import = [
+            "import",
+            "--local",
+            "--sync-fs",
+            "--label",
+            "io.cri-containerd.pinned=pinned",
+            archive.path.as_str(),
+        ];
         match program::output(&[&CTR[..], &import[..]].concat(), None) {
             Ok(_) => {
                 let after = self::present()?;
