@@ -233,8 +233,9 @@ pub fn kubelet(bench: &Bench, checks: &mut Checks) -> Result<()> {
         let slots = machine.root(&bench.lab, "grep -o 'skerry.slot=.' /proc/cmdline; skerry slots")?;
         checks.has("slot a runs", &slots, "skerry.slot=a");
         checks.has("it is remembered", &slots, "kubelet");
-        // The candidate never said so.
-        let again = machine.serial.wait_any(&NODE_IS_READY, mark, TO_READY).map(drop);
+        // Said after it went back: the system before the restart had said so, too.
+        let back = machine.serial.wait_any(&[WENT_BACK], mark, seconds(1))?.end;
+        let again = machine.serial.wait_any(&NODE_IS_READY, back, TO_READY).map(drop);
         checks.that("and the node is Ready again", again);
         Ok(())
     })

@@ -2,7 +2,7 @@
 
 use super::api::{self, Patch, Who};
 use super::look::{self, Machine};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::{Deserializer, Value};
 use skerry_distribution::kubernetes::labels;
 use std::os::unix::net::UnixDatagram;
@@ -56,8 +56,12 @@ pub fn until_ready(mut child: Child) -> Result<Option<Value>> {
     let mut last = String::new();
     let mut found = None;
     for event in Deserializer::from_reader(std::io::BufReader::new(stdout)).into_iter::<Value>() {
-        // One that breaks off in the middle of a word.
-        let Ok(event) = event else { break };
+        let event = match event {
+            Ok(event) => event,
+            // The connection broke off in the middle of a word.
+            Err(why) if why.is_eof() => break,
+            Err(why) => return Err(why).context("reading what the API server says of the node"),
+        };
         let Some(node) = event.get("object").filter(|o| o["kind"] == "Node") else {
             bail!("watching the node: {}", api::message(event.get("object").unwrap_or(&event)));
         };
