@@ -7,7 +7,7 @@ use crate::map::Range;
 use crate::plan::Plan;
 use crate::record::Memory;
 use crate::step::Step;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use sha2::{Digest as _, Sha256};
 use skerry_sys::gpt::{self, SECTOR};
 use std::ffi::OsString;
@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 pub struct Options {
     /// Everything is read back and compared.
     pub read_back: bool,
-    /// All files are read and compared before the first write. Not for who has done that just now: each is compared once more while it
-    /// is written, before its last bytes are.
+    /// All files are read and compared before the first write. Not for who has done that just now: each is compared once more when it is
+    /// read back, or else while it is written, before its last bytes are.
     pub check_first: bool,
     /// A folder for the data file system while it is made: about 50 MiB.
     pub temporary: PathBuf,
@@ -210,7 +210,7 @@ impl Work<'_> {
     fn check(&mut self, step: &Step) -> Result<()> {
         for extent in step.groups().into_iter().flatten() {
             if matches!(extent.content, Content::File { .. }) {
-                self.pour(&extent.content, &mut |_, _| Ok(()))?;
+                self.pour(&extent.content, true, &mut |_, _| Ok(()))?;
             }
         }
         Ok(())
@@ -220,7 +220,8 @@ impl Work<'_> {
         let mut written = 0;
         for group in step.groups() {
             for extent in group {
-                self.pour(&extent.content, &mut |from, bytes| {
+                // What is read back is compared then, on the disk, and the step after it is done only if it is right.
+                self.pour(&extent.content, !self.options.read_back, &mut |from, bytes| {
                     written += bytes.len() as u64;
                     device.write_at(extent.at + from, bytes).context("writing")
                 })?;
@@ -229,7 +230,7 @@ impl Work<'_> {
         }
         if let (Some(made), Step::MakeExt4 { place, .. }) = (made, step) {
             for range in &made.ranges {
-                self.pour_range(&made.file, *range, &mut |from, bytes| {
+                self.pour_range(&made.file, MADE, *range, &mut |from, bytes| {
                     written += bytes.len() as u64;
                     device.write_at(place.at + from, bytes).context("writing")
                 })?;
@@ -244,7 +245,7 @@ impl Work<'_> {
     fn read_back(&mut self, step: &Step, made: Option<&Made>, device: &dyn Device) -> Result<()> {
         let mut found = vec![0; self.options.chunk];
         for extent in step.groups().into_iter().flatten() {
-            if let Content::File { bytes, sha256, .. } = &extent.content {
+            if let Content::File { path, bytes, sha256 } = &extent.content {
                 let mut hash = Sha256::new();
                 let mut at = 0;
                 while at < *bytes {
@@ -255,16 +256,20 @@ impl Work<'_> {
                     at += length as u64;
                     self.tell(length);
                 }
-                ensure!(hash.finalize().as_slice() == sha256.0, LOST);
+                if hash.finalize().as_slice() != sha256.0 {
+                    // Was it the disk, or is the file not what it was when it was checked?
+                    self.pour_file(path, *bytes, sha256, &mut |_, _| Ok(()))?;
+                    bail!(LOST);
+                }
             } else {
-                self.pour(&extent.content, &mut |from, bytes| {
+                self.pour(&extent.content, false, &mut |from, bytes| {
                     same(device, extent.at + from, bytes, &mut found)
                 })?;
             }
         }
         if let (Some(made), Step::MakeExt4 { place, .. }) = (made, step) {
             for range in &made.ranges {
-                self.pour_range(&made.file, *range, &mut |from, bytes| {
+                self.pour_range(&made.file, MADE, *range, &mut |from, bytes| {
                     same(device, place.at + from, bytes, &mut found)
                 })?;
             }
@@ -272,9 +277,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Hands out content in pieces, each with its offset. A file's digest is compared before its last piece is handed out: a file that
-    /// changed since it was checked is never written whole.
-    fn pour(&mut self, content: &Content, to: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+    /// Hands out content in pieces, each with its offset. Where it is compared, a file's digest is before its last piece is handed out: a
+    /// file that is not what it should be is then never written whole.
+    fn pour(&mut self, content: &Content, is_compared: bool, to: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
         match content {
             Content::Bytes(bytes) => {
                 let mut at = 0;
@@ -298,7 +303,12 @@ impl Work<'_> {
                 }
                 Ok(())
             }
-            Content::File { path, bytes, sha256 } => self.pour_file(path, *bytes, sha256, to),
+            Content::File { path, bytes, sha256 } if is_compared => self.pour_file(path, *bytes, sha256, to),
+            Content::File { path, bytes, .. } => {
+                let name = path.display().to_string();
+                let file = File::open(path).with_context(|| format!("opening {name}"))?;
+                self.pour_range(&file, &name, Range { at: 0, bytes: *bytes }, to)
+            }
         }
     }
 
@@ -357,13 +367,14 @@ impl Work<'_> {
         })
     }
 
-    fn pour_range(&mut self, file: &File, range: Range, to: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+    fn pour_range(&mut self, file: &File, name: &str, range: Range, to: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
         let mut buffer = vec![0; self.options.chunk];
         let mut at = 0;
         while at < range.bytes {
             let length = usize::try_from(range.bytes - at).unwrap_or(usize::MAX).min(buffer.len());
             let piece = buffer.get_mut(..length).unwrap_or_default();
-            file.read_exact_at(piece, range.at + at).context("reading the data file system")?;
+            file.read_exact_at(piece, range.at + at)
+                .with_context(|| format!("reading {name}"))?;
             to(range.at + at, piece)?;
             at += length as u64;
             self.tell(length);
@@ -372,6 +383,7 @@ impl Work<'_> {
     }
 }
 
+const MADE: &str = "the data file system";
 const LOST: &str = "read back, it is not what was written / try: another disk; this one loses data";
 
 fn same(device: &dyn Device, at: u64, expected: &[u8], found: &mut [u8]) -> Result<()> {
