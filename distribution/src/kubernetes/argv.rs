@@ -90,6 +90,16 @@ pub fn api_server(s: &Settings, address: Ipv4Addr) -> Command {
     with_address(command("kube-apiserver", flags, Some(Component::ApiServer), s), address)
 }
 
+/// Only one of several servers' controllers is at work. Who cannot renew its lease in time ends, to start and queue again: on a slow
+/// medium that would be for ever by Kubernetes' defaults of 15, 10 and 2 s. A server that went away is replaced within the first.
+fn one_of_many(s: &Settings) -> Vec<String> {
+    if !s.has_peers() {
+        return vec!["leader-elect=false".to_owned()];
+    }
+    let lease = ["lease-duration=60s", "renew-deadline=45s", "retry-period=5s"].map(|f| format!("leader-elect-{f}"));
+    [vec!["leader-elect=true".to_owned()], lease.to_vec()].concat()
+}
+
 /// The controller-manager.
 pub fn controller_manager(s: &Settings) -> Command {
     let conf = format!("{CONF}/controller-manager.conf");
@@ -105,7 +115,6 @@ pub fn controller_manager(s: &Settings) -> Command {
         format!("cluster-signing-key-file={PKI}/ca.key"),
         "controllers=*,bootstrapsigner,tokencleaner".into(),
         format!("kubeconfig={conf}"),
-        format!("leader-elect={}", s.has_peers()),
         format!("node-cidr-mask-size={}", s.pods.node_prefix()),
         "profiling=false".into(),
         format!("requestheader-client-ca-file={PKI}/front-proxy-ca.crt"),
@@ -114,6 +123,7 @@ pub fn controller_manager(s: &Settings) -> Command {
         format!("service-cluster-ip-range={}", s.services),
         "use-service-account-credentials=true".into(),
     ];
+    let flags = [flags, one_of_many(s)].concat();
     command("kube-controller-manager", flags, Some(Component::ControllerManager), s)
 }
 
@@ -125,9 +135,9 @@ pub fn scheduler(s: &Settings) -> Command {
         format!("authorization-kubeconfig={conf}"),
         "bind-address=127.0.0.1".into(),
         format!("kubeconfig={conf}"),
-        format!("leader-elect={}", s.has_peers()),
         "profiling=false".into(),
     ];
+    let flags = [flags, one_of_many(s)].concat();
     command("kube-scheduler", flags, Some(Component::Scheduler), s)
 }
 
