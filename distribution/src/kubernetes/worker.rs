@@ -1,12 +1,13 @@
 //! The units of a worker, and what waits for what.
 //!
 //! ```text
-//! apply-boot ── kube-files ── containerd ── kube-pause ───────────────────────┐
-//! boot-cmd           └───── kube-join ─┬─ kube-address ─┬─ kubelet ── kube-proxy ├─ kube-images
-//! (run-cmd)   netd ── clock ─┘         └─ kube-agent ───┘    └── kube-ready ──┘
+//! apply-boot ── kube-files ── containerd ── kube-pause ──────────────────────────┬─ kube-images
+//! boot-cmd           └───── kube-join ── kube-address ── kube-agent ── kubelet ─┬─ kube-ready
+//! (run-cmd)   netd ── clock ─┘                                                  └─ kube-proxy
 //! ```
 //!
-//! `kube-agent` comes before kubelet: it is the way to the servers. After the first join none of this needs a server to start.
+//! `kube-address` writes what the cluster has a say in, for agent and kubelet. `kube-agent` comes before kubelet: it is the way to the
+//! servers. After the first join none of this needs a server to start.
 
 use super::argv;
 use super::settings::Settings;
@@ -22,8 +23,8 @@ pub fn units(s: &Settings, run_cmd: bool) -> Vec<Unit> {
         units::pause(),
         join(s),
         step("kube-address", "Kubernetes: node's address", &["address"], 30).after(&["kube-join"]),
-        units::agent(s).after(&["kube-join"]),
-        units::kubelet(s).after(&["kube-address", "kube-agent"]),
+        units::agent(s).after(&["kube-address"]),
+        units::kubelet(s).after(&["kube-agent"]),
         units::ready().after(&["kubelet"]),
         units::images(),
         units::check("Kubernetes: address"),

@@ -5,7 +5,7 @@
 //! that [`COMPLETE`] is written, after everything was flushed; before that no component has started.
 
 use super::look::{self, Machine};
-use super::{change, program, restarts, x509};
+use super::{change, prepare, program, restarts, x509};
 use anyhow::{Context, Result, bail};
 use skerry_distribution::kubernetes::address::Addresses;
 use skerry_distribution::kubernetes::certs::{self, Entry, Seen, Wanted};
@@ -40,7 +40,7 @@ pub fn run() -> Result<()> {
     }
     if m.settings.role != Role::First {
         authorities(&m)?;
-        file::replace(files::KUBELET_JSON, files::kubelet_text(&m.settings).as_bytes(), 0o644)?;
+        adopted(&m)?;
     }
     renew(&m, &addresses)?;
     add_ons(&m)?;
@@ -97,8 +97,14 @@ pub fn address() -> Result<()> {
     if addresses.island {
         island(&m)?;
     }
-    file::replace(files::KUBELET_JSON, files::kubelet_text(&m.settings).as_bytes(), 0o644)?;
+    adopted(&m)?;
     settle(&m, &addresses)
+}
+
+/// What the cluster has a say in: written before it was heard, and now anew.
+fn adopted(m: &Machine) -> Result<()> {
+    file::replace(files::KUBELET_JSON, files::kubelet_text(&m.settings).as_bytes(), 0o644)?;
+    prepare::agent(m)
 }
 
 fn settle(m: &Machine, addresses: &Addresses) -> Result<()> {

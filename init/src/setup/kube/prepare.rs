@@ -61,7 +61,7 @@ pub fn run() -> Result<()> {
         });
         file::replace(JOIN, files::pretty(&cluster::join(&m.settings, &token)).as_bytes(), 0o600)?;
     }
-    file::replace(AGENT_JSON, files::pretty(&cluster::agent(&m.settings)).as_bytes(), 0o644)?;
+    agent(&m)?;
     registries()?;
     if m.settings.network {
         name_foreign_networks();
@@ -70,6 +70,15 @@ pub fn run() -> Result<()> {
         std::fs::remove_file(CONFLIST)?;
     }
     Ok(())
+}
+
+/// For `agent run`.
+pub fn agent(m: &look::Machine) -> Result<()> {
+    Ok(file::replace(
+        AGENT_JSON,
+        files::pretty(&cluster::agent(&m.settings)).as_bytes(),
+        0o644,
+    )?)
 }
 
 /// What k3s's file says of registries, for containerd. A file that the owner wrote for containerd itself counts more.
