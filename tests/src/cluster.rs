@@ -53,6 +53,10 @@ pub struct Node {
     pub part: Part,
     /// Its secret, where it is not [`TOKEN`].
     pub token: Option<String>,
+    /// More words of a server's `k3s_args`.
+    pub flags: Vec<&'static str>,
+    /// No network of its link is its own: it reaches the others by a route for each, as if there were a router between.
+    pub apart: bool,
     /// More lines of its configuration.
     pub more: String,
     /// Its hardware clock, `2027-09-17T10:00:00`; none: now.
@@ -67,6 +71,8 @@ impl Node {
             name: format!("node-{number}"),
             part,
             token: None,
+            flags: vec![],
+            apart: false,
             more: String::new(),
             clock: None,
         }
@@ -74,21 +80,33 @@ impl Node {
 
     /// Its whole configuration. The address is fixed, because the ports that lead to it are.
     pub fn config(&self, lab: &Lab) -> String {
+        let mut routes = vec![format!(
+            "{{to: default, via: 10.0.2.2{}}}",
+            if self.apart { ", on-link: true" } else { "" }
+        )];
+        if self.apart {
+            let others = (1..=3).filter(|n| *n != self.number).map(address);
+            routes.extend(others.map(|other| format!("{{to: {other}/32, via: {other}, on-link: true}}")));
+        }
         let mut text = format!(
             "#cloud-config\nhostname: {}\nssh_authorized_keys: [{:?}]\nnetwork:\n  version: 2\n  ethernets:\n    eth0:\n      \
-             addresses: [{}/24]\n      routes: [{{to: default, via: 10.0.2.2}}]\n      nameservers: {{addresses: [10.0.2.3]}}\n\
+             addresses: [{}/{}]\n      routes: [{}]\n      nameservers: {{addresses: [10.0.2.3]}}\n\
              skerry:\n  password: skerry\n  token: {:?}\n",
             self.name,
             lab.key.public,
             address(self.number),
+            if self.apart { 32 } else { 24 },
+            routes.join(", "),
             self.token.as_deref().unwrap_or(TOKEN),
         );
         let first = format!("https://{}:6443", address(1));
+        let flags = self.flags.iter().fold(String::new(), |words, flag| words + ", " + flag);
         let _ = match self.part {
             // A string takes everything.
-            Part::First => Ok(()),
-            Part::FirstOfServers => writeln!(text, "  k3s_args: [server, --cluster-init]"),
-            Part::Server => writeln!(text, "  k3s_args: [server, --server, {first:?}]"),
+            Part::First if flags.is_empty() => Ok(()),
+            Part::First => writeln!(text, "  k3s_args: [server{flags}]"),
+            Part::FirstOfServers => writeln!(text, "  k3s_args: [server, --cluster-init{flags}]"),
+            Part::Server => writeln!(text, "  k3s_args: [server, --server, {first:?}{flags}]"),
             Part::Worker => writeln!(text, "  server_url: {first}"),
         };
         text.push_str(&self.more);
@@ -139,7 +157,7 @@ impl<'a> Cluster<'a> {
         let request = Request {
             memory: if node.part == Part::Worker { WORKER_MEMORY } else { SERVER_MEMORY },
             // They share this computer's: processors that wait for each other cost more than they bring.
-            processors: if node.part == Part::Worker { 1 } else { 2 },
+            processors: if node.part == Part::First { 2 } else { 1 },
             data: Some(data.to_path_buf()),
             plug: Some(self.wire.plug(node.number)?.clone()),
             restarts: true,

@@ -10,6 +10,7 @@
 //! * [`cluster`]: several machines on one network.
 //! * [`node`]: one node with one pod, from power-on to the pod's log.
 //! * [`tape`]: a disk that remembers its writes, to be cut at any of them.
+//! * [`writelog`]: what QEMU kept of a machine's writes.
 //! * [`bench`]: the figures of `make bench`.
 //!
 //! Invariants: nothing sleeps where it can wait for an event; every machine has a time limit and dies with whoever started it; what a
@@ -22,3 +23,4 @@ pub mod machine;
 pub mod node;
 pub mod suite;
 pub mod tape;
+pub mod writelog;

@@ -1,7 +1,7 @@
 //! Ours: the same measure of the real system, what its programs weigh, and a node up to its first pod.
 
 use crate::cases::Bench;
-use crate::cases::start::{NONE_DISK, log_in, none_machine};
+use crate::cases::start::{NONE_DISK, log_in, none_machine, switch_off};
 use crate::machine::disk::Seed;
 use crate::machine::{Lab, Machine};
 use crate::node::{self, Milestones};
@@ -10,12 +10,14 @@ use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
-/// A boot to a login and a first service.
+/// Two boots to a login and a first service.
 #[derive(Debug, Clone)]
 pub struct Boot {
-    /// Seconds from PID 1's start to lease, sshd and the service after them.
-    pub exec_to_service: f64,
-    /// Seconds until each unit was up first, the first one first.
+    /// Seconds from PID 1's start to lease, sshd and the service after them, with the keys and the state of an earlier boot.
+    pub later: f64,
+    /// The same of the first boot, which makes them.
+    pub first: f64,
+    /// Seconds until each unit was up first in the later boot, the first one first.
     pub units: Vec<(String, f64)>,
     /// Resident memory of PID 1, in KiB.
     pub pid1_kib: f64,
@@ -23,7 +25,7 @@ pub struct Boot {
     pub all_kib: f64,
 }
 
-/// Boots it once; the stand-in program is the first service, started after the lease and sshd.
+/// Boots it twice; the stand-in program is the first service, started after the lease and sshd.
 pub fn boot(bench: &Bench) -> Result<Boot> {
     let lab = &bench.lab;
     let config = format!(
@@ -36,24 +38,35 @@ pub fn boot(bench: &Bench) -> Result<Boot> {
         NONE_DISK,
     )?;
     let mut machine = lab.start(&none_machine("bench-ours", Some(&data)))?;
-    log_in(bench, &mut machine, 0)?;
-    // Idle: what the boot still has to do is done.
-    machine.serial.wait_end(Duration::from_secs(20));
-    let services: Value = serde_json::from_str(&machine.root(lab, "skerry services --json")?).context("reading the services")?;
-    let exec = exec_ms(lab, &mut machine)?;
-    let units = ups(&services, exec);
-    let service = units.iter().find(|(name, _)| name == "svc").context("finding the first service")?.1;
+    let (first, ..) = once(bench, &mut machine)?;
+    switch_off(bench, &mut machine)?;
+    let mut machine = lab.start(&none_machine("bench-ours", Some(&data)))?;
+    let (later, units) = once(bench, &mut machine)?;
     let sums = machine.root(lab, RESIDENT)?;
     let mut numbers = sums.split_whitespace().map(|n| n.parse::<f64>().ok());
     let mut next = || numbers.next().flatten().context("reading resident memory");
     let boot = Boot {
-        exec_to_service: service,
+        first,
+        later,
         units,
         pid1_kib: next()?,
         all_kib: next()?,
     };
     machine.cut();
     Ok(boot)
+}
+
+/// Seconds from PID 1's start to the first service, and to each unit.
+fn once(bench: &Bench, machine: &mut Machine) -> Result<(f64, Vec<(String, f64)>)> {
+    let lab = &bench.lab;
+    log_in(bench, machine, 0)?;
+    // Idle: what the boot still has to do is done.
+    machine.serial.wait_end(Duration::from_secs(20));
+    let services: Value = serde_json::from_str(&machine.root(lab, "skerry services --json")?).context("reading the services")?;
+    let exec = exec_ms(lab, machine)?;
+    let units = ups(&services, exec);
+    let service = units.iter().find(|(name, _)| name == "svc").context("finding the first service")?.1;
+    Ok((service, units))
 }
 
 /// When each unit was up first, in seconds after `exec`.

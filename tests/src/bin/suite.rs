@@ -172,9 +172,19 @@ impl Runner {
 
     fn tier(&self, tier: &Tier) -> Tally {
         self.say(tier.name, tier.what);
-        let mut command = release::cargo();
-        command.args(tier.cargo);
-        self.step(tier.name, &mut command, tier.counts)
+        self.cargo(tier, release::cargo())
+    }
+
+    /// What its tests leave among the temporary files goes with them.
+    fn cargo(&self, tier: &Tier, mut command: Command) -> Tally {
+        let folder = std::env::temp_dir().join(format!("skerry-suite-{}", std::process::id()));
+        let made = std::fs::create_dir_all(&folder);
+        if made.is_ok() {
+            command.env("TMPDIR", &folder);
+        }
+        let tally = self.step(tier.name, command.args(tier.cargo), tier.counts);
+        let _ = std::fs::remove_dir_all(&folder); // if it cannot be removed, it is as if there had been none
+        tally
     }
 
     /// Runs a program, tells how it went, and counts it.
@@ -258,8 +268,8 @@ impl Runner {
         match tiers::kubernetes(|line| self.say("", line)) {
             Ok(program) => {
                 let mut command = release::cargo();
-                command.args(tier.cargo).env("SKERRY_KUBERNETES", program);
-                self.step(tier.name, &mut command, tier.counts)
+                command.env("SKERRY_KUBERNETES", program);
+                self.cargo(&tier, command)
             }
             Err(why) => {
                 self.say(tier.name, &format!("FAILED: {why:#}"));

@@ -79,7 +79,7 @@ pub(super) fn expected(disk: &dyn Device) -> Result<(Slot, Why)> {
     grub::boot(&pair, medium, None).started.context("asking the model: nothing boots")
 }
 
-fn layout_of(disk: &dyn Device) -> Result<Layout> {
+pub(super) fn layout_of(disk: &dyn Device) -> Result<Layout> {
     let found = table(disk);
     let table = found.table().context("reading the partition table: neither copy is valid")?;
     Layout::of(table, Arch::this()).context("reading the partition table: it is not Skerry's")

@@ -76,7 +76,7 @@ pub fn random(bench: &Bench, checks: &mut Checks) -> Result<()> {
 }
 
 /// A second disk, which holds the next release.
-fn next_disk(bench: &Bench, folder: &Path) -> Result<PathBuf> {
+pub(super) fn next_disk(bench: &Bench, folder: &Path) -> Result<PathBuf> {
     let links = next_release(&bench.lab.release.dir, &folder.join("next"))?;
     let (tree, disk) = (folder.join("tree"), folder.join("next.img"));
     for old in [tree.as_path(), &disk] {

@@ -6,6 +6,7 @@ mod buses;
 pub mod check;
 mod clock;
 mod cuts;
+mod cuts_log;
 mod cuts_real;
 mod datastore;
 pub(crate) mod disk;
@@ -74,6 +75,8 @@ const ALONE: &[&str] = &[
     "servers",
     "join",
     "join-refused",
+    "pods-vxlan",
+    "pods-wireguard",
     "full-config",
     "second-boot",
     "address-changed",
@@ -348,6 +351,12 @@ pub const TABLE: &[Case] = &[
     ),
     unproven("cuts-many", 1700, "the same with up to 40 cuts of each", cuts::many),
     unproven(
+        "cuts-log",
+        240,
+        "every write of a machine's life by QEMU's blklogwrites: at every cut something boots, and others find no fault",
+        cuts_log::logged,
+    ),
+    unproven(
         "cuts-real",
         4000,
         "QEMU killed at 60 random times of first boots and upgrades: always a login, of the old system or the new (N=, SEED=)",
@@ -469,6 +478,18 @@ pub const TABLE: &[Case] = &[
         220,
         "a worker joins by two lines; pods of both nodes reach each other; each starts without the other",
         join::join,
+    ),
+    unproven(
+        "pods-vxlan",
+        160,
+        "pods of two nodes that share no link reach each other through VXLAN",
+        join::vxlan,
+    ),
+    unproven(
+        "pods-wireguard",
+        160,
+        "pods of two nodes reach each other encrypted, by keys that the nodes made",
+        join::wireguard,
     ),
     unproven(
         "add-ons",

@@ -158,6 +158,8 @@ pub struct Request {
     pub disk: Option<(Firmware, PathBuf)>,
     /// What that disk hangs on.
     pub bus: Bus,
+    /// An empty file that takes a log of all writes onto it: see [`crate::writelog`].
+    pub disk_log: Option<PathBuf>,
     /// What the machine writes onto `disk` stays there when it ends.
     pub disk_is_kept: bool,
     /// An ISO that firmware boots before anything else, in the place of kernel, initramfs and root. A `disk` may be there too.
@@ -196,6 +198,7 @@ impl Request {
             more_disks: vec![],
             disk: None,
             bus: Bus::Virtio,
+            disk_log: None,
             disk_is_kept: true,
             iso: None,
             nic: "virtio-net-pci",
@@ -371,6 +374,13 @@ impl Lab {
                 let mut words = drive("disk", disk, false);
                 if let (false, Some(word)) = (request.disk_is_kept, words.get_mut(1)) {
                     word.push_str(",snapshot=on");
+                }
+                if let (Some(log), Some(word)) = (&request.disk_log, words.get_mut(1)) {
+                    let [file, log] = [disk, log].map(|path| path.display().to_string().replace(',', ",,"));
+                    *word = format!(
+                        "if=none,id=disk,driver=blklogwrites,log.driver=file,log.filename={log},\
+                         file.driver=raw,file.file.driver=file,file.file.filename={file}"
+                    );
                 }
                 command.args(words.get(..2).unwrap_or_default());
                 if let Some((device, before)) = request.bus.devices().split_last() {
