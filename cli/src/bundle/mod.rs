@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`find`] | which images manifests ask for |
 //! | [`archive`] | which images an archive holds |
+//! | [`pull`] | how an image comes out of its registry |
 //!
-//! Images come from archives; nothing is pulled from a registry in this version. What is missing is named.
+//! Images come from archives; on request what is in none comes from its registry. What is missing is named.
 
 mod archive;
 mod find;
+mod pull;
 
 use anyhow::{Context, Result};
 use find::{Found, comes_with_the_system};
@@ -40,6 +42,15 @@ pub struct Args {
     /// Archives with images (tar, tar.gz, tar.zst), or folders of them
     #[arg(long, value_name = "ARCHIVE|FOLDER")]
     image: Vec<PathBuf>,
+    /// Pull what is in no archive from its registry, by skopeo
+    #[arg(long)]
+    pull: bool,
+    /// For machines of this kind (amd64, arm64), where an image is made for several
+    #[arg(long, value_name = "ARCH", default_value_t = pull::this_arch(), requires = "pull")]
+    arch: String,
+    /// Pull from registries without TLS, too
+    #[arg(long, requires = "pull")]
+    insecure: bool,
     /// Where the bundle goes; its `agent` folder is for /var/lib/rancher/k3s
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -81,9 +92,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for path in files(&args.image, &is_archive)? {
         archives.push((path.clone(), archive::images(&path)?));
     }
-    let plan = plan(&found, &archives);
+    let mut plan = plan(&found, &archives);
     let folder = args.out.join("agent/images");
     file::make_dir(&folder, 0o755)?;
+    if args.pull {
+        pull_missing(args, &mut plan, &folder);
+    }
     let mut list = String::new();
     for path in &plan.archives {
         let name = path.file_name().unwrap_or_default();
@@ -113,6 +127,26 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
+/// What cannot be pulled stays missing, and is told why.
+fn pull_missing(args: &Args, plan: &mut Plan, folder: &Path) {
+    let way = pull::Way {
+        arch: args.arch.clone(),
+        insecure: args.insecure,
+    };
+    let wanted = std::mem::take(&mut plan.missing);
+    let all = wanted.len();
+    for (number, (image, by)) in wanted.into_iter().enumerate() {
+        eprintln!("pulling {image} ({} of {all})", number + 1);
+        match pull::pull(&image, &way, folder) {
+            Ok(path) => drop(plan.images.insert(image, path)),
+            Err(why) => {
+                eprintln!("pulling {image}: {why:#}");
+                plan.missing.insert(image, by);
+            }
+        }
+    }
+}
+
 fn said(plan: &Plan, found: &Found, out: &Path) -> String {
     let mut text = String::new();
     for (image, path) in &plan.images {
@@ -133,7 +167,9 @@ fn said(plan: &Plan, found: &Found, out: &Path) -> String {
         plan.missing.len()
     );
     if !plan.missing.is_empty() {
-        text.push_str("try: save them where there is a network (ctr images export, docker save), and name the archives by --image\n");
+        text.push_str(
+            "try: --pull, where there is a network; or save them (ctr images export, docker save), and name the archives by --image\n",
+        );
     }
     text
 }
