@@ -4,6 +4,7 @@ use skerry_sys::mount::{self, MountFlags, mounted};
 use skerry_sys::{cgroup, machine, process};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 /// Until `setup` has given it one. A DHCP client never sends this name.
@@ -37,8 +38,19 @@ pub fn prepare() -> Vec<String> {
         attempt(machine::set_hostname(PLACEHOLDER));
     }
     let _ = fs::create_dir_all("/run/lock"); // a tmpfs of our own
+    for (link, to) in LINKS {
+        let _ = symlink(to, link); // one that is there already is as good
+    }
     problems
 }
+
+/// What programs expect in `/dev` and no driver makes: proc(5), bash(1) "Process Substitution".
+const LINKS: [(&str, &str); 4] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+];
 
 fn mount_all(problems: &mut Vec<String>) {
     // What is mounted is told by /proc, so that comes first.

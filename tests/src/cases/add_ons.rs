@@ -88,8 +88,8 @@ fn storage(bench: &Bench, machine: &mut Machine, checks: &mut Checks) -> Result<
     let removed = [
         (
             "with its claim goes the volume, and the folder",
-            "V=$(kubectl get pvc data -o jsonpath='{.spec.volumeName}'); kubectl delete pod/keeper pvc/data --wait=false >&2 && \
-             kubectl wait --for=delete pv/$V --timeout=240s >&2 && ls /var/lib/rancher/k3s/storage",
+            "V=$(kubectl get pvc data -o jsonpath='{.spec.volumeName}'); kubectl delete pod/keeper pvc/data --wait=false >/dev/null && \
+             kubectl wait --for=delete pv/$V --timeout=240s >/dev/null && ls /var/lib/rancher/k3s/storage",
             Expect::Lacks("pvc-"),
         ),
         (

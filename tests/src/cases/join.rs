@@ -99,7 +99,7 @@ pub fn wireguard(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let tunnel = [
         (
             "each node's key is made on it, and only its public half is told",
-            "wg show skerry-wg peers | grep -cFf <(kubectl get node node-2 -o jsonpath='{.metadata.annotations.skerry\\.io/wireguard-key}')",
+            "wg show skerry-wg peers | grep -cF \"$(kubectl get node node-2 -o jsonpath='{.metadata.annotations.skerry\\.io/wireguard-key}')\"",
             Expect::Is("1"),
         ),
         (
@@ -116,6 +116,39 @@ pub fn wireguard(bench: &Bench, checks: &mut Checks) -> Result<()> {
         ("and pods know its largest packet", &exec("on-2", MTU), Expect::Is("1420")),
     ];
     through(bench, checks, "wireguard", [first, Node::new(2, Part::Worker)], &tunnel)
+}
+
+/// The worker gets another address while it runs: the cluster is told, and its pods are reached there.
+pub fn renumbered(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let lab = &bench.lab;
+    let cluster = Cluster::new(lab, "renumbered", 2, &bench.hello, LIMIT)?;
+    let machines = [
+        cluster.install(&Node::new(1, Part::First))?,
+        cluster.install(&Node::new(2, Part::Worker))?,
+    ];
+    with_all(bench, machines, |[server, worker]| {
+        pair(bench, server, checks)?;
+        log_in(bench, worker, 0)?;
+        // The connection ends with the address.
+        let change = "sed s/10.0.2.22/10.0.2.33/ /skerry/system/config.yaml > /run/new.yaml && grep -q 10.0.2.33 /run/new.yaml && \
+             setsid nohup sh -c 'sleep 1; skerry config apply /run/new.yaml --confirm 600s' < /dev/null > /run/apply.log 2>&1 &";
+        worker.root(lab, change)?;
+        let since = std::time::Instant::now();
+        let told = "for i in $(seq 180); do kubectl get node node-2 -o jsonpath='{.status.addresses[*].address}' | grep -q 10.0.2.33 && break; sleep 1; done; kubectl get node node-2 -o jsonpath='{.status.addresses[*].address}'";
+        let fetch = "IP=$(kubectl get pod on-2 -o jsonpath={.status.podIP}); for i in $(seq 120); do kubectl exec on-1 -- /bin/busybox wget -T 5 -qO- http://$IP/name && break; sleep 1; done";
+        let probes: [Probe<'_>; 3] = [
+            ("the cluster hears of the address", told, Expect::Has("10.0.2.33")),
+            ("the worker's pod is reached there", fetch, Expect::Is("on-2")),
+            (
+                "and its log is read there",
+                "for i in $(seq 60); do kubectl logs on-2 2>/dev/null | head -1 | grep on- && break; sleep 1; done",
+                Expect::Is("on-2"),
+            ),
+        ];
+        let done = checks.probe(server.ssh(lab)?, &probes, seconds(300));
+        eprintln!("renumbered: reached again after {:.0} s", since.elapsed().as_secs_f32());
+        done
+    })
 }
 
 const MTU: &str = "cat /sys/class/net/eth0/mtu";

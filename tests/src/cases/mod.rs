@@ -77,6 +77,7 @@ const ALONE: &[&str] = &[
     "join-refused",
     "pods-vxlan",
     "pods-wireguard",
+    "renumbered",
     "full-config",
     "second-boot",
     "address-changed",
@@ -479,9 +480,9 @@ pub const TABLE: &[Case] = &[
         "a worker joins by two lines; pods of both nodes reach each other; each starts without the other",
         join::join,
     ),
-    unproven(
+    torture(
         "pods-vxlan",
-        160,
+        220,
         "pods of two nodes that share no link reach each other through VXLAN",
         join::vxlan,
     ),
@@ -490,6 +491,12 @@ pub const TABLE: &[Case] = &[
         160,
         "pods of two nodes reach each other encrypted, by keys that the nodes made",
         join::wireguard,
+    ),
+    unproven(
+        "renumbered",
+        200,
+        "a worker gets another address while it runs: the cluster is told, and its pods are reached",
+        join::renumbered,
     ),
     unproven(
         "add-ons",
@@ -527,7 +534,7 @@ pub const TABLE: &[Case] = &[
         "the machine's address changed: Ready, and the certificate is right",
         node::address_changed,
     ),
-    always(
+    torture(
         "disk-full-node",
         120,
         "a full data disk of a node that was Ready: Ready again, and the datastore is written",

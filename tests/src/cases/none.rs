@@ -72,6 +72,11 @@ pub fn first_login(bench: &Bench, checks: &mut Checks) -> Result<()> {
                 Expect::Has("ssh_authorized_keys"),
             ),
             ("k3OS's folder is there", "test -d /k3os && ls -d /k3os", Expect::Is("/k3os")),
+            (
+                "a shell's process substitution",
+                "bash -c 'cat <(echo there) > /dev/stdout'",
+                Expect::Is("there"),
+            ),
             ("an unknown service is refused", "skerry stop no-such-thing", Expect::Failure),
             (
                 "a service is stopped",
