@@ -510,9 +510,9 @@ pub const TABLE: &[Case] = &[
         "a wrong token, a name that is taken, a server's name: refused, and told what to do",
         join::refused,
     ),
-    unproven(
+    torture(
         "servers",
-        420,
+        600,
         "three servers with etcd; the first is cut off, another loses its disk, and the API goes on",
         join::servers,
     ),
@@ -522,9 +522,9 @@ pub const TABLE: &[Case] = &[
         "a snapshot and back, SQLite moved to etcd by --cluster-init, a snapshot of etcd and back",
         datastore::life,
     ),
-    unproven(
+    torture(
         "late",
-        600,
+        380,
         "workers with another cluster's token, with a clock of 1970, after a year in a drawer",
         late::late,
     ),
