@@ -83,7 +83,12 @@ fn storage(bench: &Bench, machine: &mut Machine, checks: &mut Checks) -> Result<
         ),
     ];
     checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(600))?;
-    // Left out from now on, as in k3s: neither applied nor removed.
+    // Left out from now on, as in k3s: neither applied nor removed. The charts come last, when their kind is known.
+    let applied =
+        "for name in packed lying served; do kubectl -n kube-system wait --for=create helmchart/$name --timeout=200s || exit 1; done";
+    machine
+        .root_within(&bench.lab, applied, seconds(300))
+        .context("waiting until all manifests are applied")?;
     machine.root(&bench.lab, "touch /var/lib/rancher/k3s/server/manifests/add-ons.yaml.skip")?;
     let removed = [
         (

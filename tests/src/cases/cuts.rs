@@ -6,7 +6,7 @@
 //! where that was seen before and neither the table nor the slot has changed since, until the kernel says which slot it came from.
 
 use super::check::Checks;
-use super::disk::flashed;
+use super::disk::{flashed, steady};
 use super::start::{none_config, none_machine};
 use super::{Bench, seconds};
 use crate::machine::{Firmware, Request};
@@ -102,6 +102,8 @@ impl Life {
         let [growth, upgrade, count, proof, back, installation] = most;
         self.path(bench, checks, GROWTH, growth, &|tape, _| grow_table(tape))?;
         self.path(bench, checks, "upgrade", upgrade, &upgrade_to)?;
+        let layout = layout_of(&Disk::open_to_read(&self.disk).with_context(|| format!("opening {}", self.disk.display()))?)?;
+        steady(bench, &self.disk, layout.place(Part::BootB).context("looking for slot b")?.at)?;
         self.path(bench, checks, "GRUB's count", count, &|tape, _| count_a_try(tape))?;
         self.path(bench, checks, "mark-good", proof, &|tape, _| {
             act(tape, |pair| Ok(rules::mark_good(pair, Slot::B)))

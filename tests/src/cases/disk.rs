@@ -239,12 +239,22 @@ pub(super) fn flashed_with(bench: &Bench, release: &Path, name: &str, config: &s
     };
     mcopy(&["-i", &format!("{}@@{}", text(&disk), esp.start), &text(&file), "::/config.yaml"])
         .context("putting config.yaml onto the ESP")?;
-    // What a machine by translation needs to be quick and steady; a release's own words are for real ones.
-    let (slot_cfg, boot) = (folder.join("slot.cfg"), format!("{}@@{}", text(&disk), boot.start));
-    mcopy(&["-n", "-o", "-i", &boot, "::/slot.cfg", &text(&slot_cfg)]).context("taking slot.cfg from the image")?;
-    let words = fs::read_to_string(&slot_cfg).with_context(|| format!("reading {}", slot_cfg.display()))?;
-    let words = words.replacen(" $skerry_args", &format!("{} $skerry_args", bench.lab.accel.kernel_words()), 1);
-    fs::write(&slot_cfg, words).with_context(|| format!("writing {}", slot_cfg.display()))?;
-    mcopy(&["-o", "-i", &boot, &text(&slot_cfg), "::/slot.cfg"]).context("putting slot.cfg back")?;
+    steady(bench, &disk, boot.start)?;
     Ok(disk)
+}
+
+/// What a machine by translation needs to be quick and steady, into the boot slot at byte `at`: a release's own words are for real ones.
+#[allow(clippy::disallowed_methods, reason = "a temporary file of a test")]
+pub(super) fn steady(bench: &Bench, disk: &Path, at: u64) -> Result<()> {
+    let (slot_cfg, boot) = (disk.with_file_name("slot.cfg"), format!("{}@@{at}", disk.display()));
+    let mcopy = |arguments: &[&str]| -> Result<()> {
+        let mut copy = bench.lab.tools.program("mcopy")?;
+        run(copy.args(arguments)).map(drop)
+    };
+    let file = slot_cfg.display().to_string();
+    mcopy(&["-n", "-o", "-i", &boot, "::/slot.cfg", &file]).context("taking slot.cfg from the image")?;
+    let words = fs::read_to_string(&slot_cfg).with_context(|| format!("reading {file}"))?;
+    let words = words.replacen(" $skerry_args", &format!("{} $skerry_args", bench.lab.accel.kernel_words()), 1);
+    fs::write(&slot_cfg, words).with_context(|| format!("writing {file}"))?;
+    mcopy(&["-o", "-i", &boot, &file, "::/slot.cfg"]).context("putting slot.cfg back")
 }

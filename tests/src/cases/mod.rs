@@ -486,15 +486,15 @@ pub const TABLE: &[Case] = &[
         "pods of two nodes that share no link reach each other through VXLAN",
         join::vxlan,
     ),
-    unproven(
+    torture(
         "pods-wireguard",
-        160,
+        200,
         "pods of two nodes reach each other encrypted, by keys that the nodes made",
         join::wireguard,
     ),
-    unproven(
+    torture(
         "renumbered",
-        200,
+        300,
         "a worker gets another address while it runs: the cluster is told, and its pods are reached",
         join::renumbered,
     ),
