@@ -105,16 +105,6 @@ const fn always(name: &'static str, seconds: u32, what: &'static str, run: fn(&B
     }
 }
 
-const fn unproven(name: &'static str, seconds: u32, what: &'static str, run: fn(&Bench, &mut Checks) -> Result<()>) -> Case {
-    Case {
-        name,
-        what,
-        when: When::Unproven,
-        seconds,
-        run,
-    }
-}
-
 const fn torture(name: &'static str, seconds: u32, what: &'static str, run: fn(&Bench, &mut Checks) -> Result<()>) -> Case {
     Case {
         name,
@@ -350,16 +340,16 @@ pub const TABLE: &[Case] = &[
         "40 power cuts of growth, upgrade, mark-good, rollback and reinstallation: the model's slot boots to its verified root",
         cuts::few,
     ),
-    unproven("cuts-many", 1700, "the same with up to 40 cuts of each", cuts::many),
-    unproven(
+    torture("cuts-many", 600, "the same with up to 40 cuts of each", cuts::many),
+    torture(
         "cuts-log",
-        240,
+        150,
         "every write of a machine's life by QEMU's blklogwrites: at every cut something boots, and others find no fault",
         cuts_log::logged,
     ),
-    unproven(
+    torture(
         "cuts-real",
-        4000,
+        2600,
         "QEMU killed at 60 random times of first boots and upgrades: always a login, of the old system or the new (N=, SEED=)",
         cuts_real::random,
     ),
@@ -498,9 +488,9 @@ pub const TABLE: &[Case] = &[
         "a worker gets another address while it runs: the cluster is told, and its pods are reached",
         join::renumbered,
     ),
-    unproven(
+    torture(
         "add-ons",
-        400,
+        290,
         "k3s's add-ons: a claim is bound and written, kubectl top, a LoadBalancer from outside, charts from three places",
         add_ons::add_ons,
     ),
