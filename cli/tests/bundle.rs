@@ -1,6 +1,7 @@
 //! `skerry bundle --pull` out of a real registry (Debian's docker-registry), by the real skopeo. Where one of them is not installed
 //! (`apt-get install skopeo docker-registry`), nothing is tested here, and it says so.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::disallowed_methods, reason = "temporary files of a test")]
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -55,8 +56,12 @@ fn is_installed(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
 
+fn hex(bytes: &[u8]) -> String {
+    skerry_installer::content::Digest(Sha256::digest(bytes).into()).to_string()
+}
+
 fn blob(layout: &Path, bytes: &[u8]) -> Value {
-    let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let hex = hex(bytes);
     let folder = layout.join("blobs/sha256");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(&hex), bytes).unwrap();
@@ -74,7 +79,7 @@ fn layout(at: &Path) {
         .into_iter()
         .map(|arch| {
             let layer = [0; 1024];
-            let hex: String = Sha256::digest(layer).iter().map(|b| format!("{b:02x}")).collect();
+            let hex = hex(&layer);
             let config = json!({"architecture": arch, "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{hex}")]}});
             let manifest = json!({
                 "schemaVersion": 2,
