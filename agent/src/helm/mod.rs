@@ -18,7 +18,7 @@ pub mod release;
 use crate::client;
 use crate::places::Places;
 use anyhow::{Context, Result};
-use chart::{Chart, Name};
+use chart::{Chart, Known, Name};
 use futures_util::stream::SelectAll;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use kube::api::{Patch, PatchParams};
@@ -103,6 +103,7 @@ struct All<'a> {
     charts: BTreeMap<Name, Chart>,
     configs: BTreeMap<Name, Value>,
     failures: BTreeMap<Name, Failure>,
+    known: BTreeMap<Name, Known>,
 }
 
 async fn serve(client: Client, places: &Places, node: &str, heard: &mut bool) -> Result<()> {
@@ -114,6 +115,7 @@ async fn serve(client: Client, places: &Places, node: &str, heard: &mut bool) ->
         charts: BTreeMap::new(),
         configs: BTreeMap::new(),
         failures: BTreeMap::new(),
+        known: BTreeMap::new(),
     };
     let mut whole = Vec::new();
     let mut next = Instant::now() + LOOK;
@@ -144,7 +146,14 @@ impl All<'_> {
             (Kind::Chart, Event::Init) => self.charts.clear(),
             (Kind::Config, Event::Init) => self.configs.clear(),
             (_, Event::InitDone) => {}
-            (Kind::Chart, Event::InitApply(o) | Event::Apply(o)) => drop(self.charts.insert(chart::name(&o), chart::read(&o, FINALIZER))),
+            (Kind::Chart, Event::InitApply(o) | Event::Apply(o)) => {
+                let (name, chart) = (chart::name(&o), chart::read(&o, FINALIZER));
+                // What we did is heard of now: from here on the object says what another server may do.
+                if self.known.get(&name).is_some_and(|k| k.uid == chart.uid && k.done == chart.done) {
+                    self.known.remove(&name);
+                }
+                self.charts.insert(name, chart);
+            }
             (Kind::Config, Event::InitApply(o) | Event::Apply(o)) => drop(self.configs.insert(chart::name(&o), chart::spec(&o))),
             (Kind::Chart, Event::Delete(o)) => drop(self.charts.remove(&chart::name(&o))),
             (Kind::Config, Event::Delete(o)) => drop(self.configs.remove(&chart::name(&o))),
@@ -156,15 +165,11 @@ impl All<'_> {
         let now = Instant::now();
         let mut next = now + Duration::from_secs(3600);
         self.failures.retain(|name, _| self.charts.contains_key(name));
+        self.known.retain(|name, _| self.charts.contains_key(name));
         let mut due = vec![];
         for (name, chart) in &self.charts {
             let digest = plan::digest(chart, self.configs.get(name));
-            let is_done = if chart.deleted {
-                !chart.held
-            } else {
-                chart.done.as_ref() == Some(&digest)
-            };
-            if is_done {
+            if chart.is_done(&digest, self.known.get(name)) {
                 continue;
             }
             match self.failures.get(name).filter(|f| f.digest == digest && f.until > now) {
@@ -215,6 +220,13 @@ impl All<'_> {
             }] } })
         };
         let far = Instant::now() + Duration::from_secs(3600);
+        if done.is_ok() {
+            let known = Known {
+                uid: chart.uid.clone(),
+                done: (!chart.deleted).then(|| digest.to_owned()),
+            };
+            self.known.insert(name.clone(), known);
+        }
         match done {
             Ok(()) if chart.deleted => {
                 let left: Vec<_> = chart.finalizers.iter().filter(|f| *f != FINALIZER).collect();
