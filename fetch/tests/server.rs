@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
-/// Answers request after request with what `answer` says (request's text, request's number), one connection each. The requests are kept.
+/// Answers request after request with what `answer` says (request's text, request's number), one connection each: a whole answer that is
+/// followed by another request has to say so (`Connection: close`). The requests are kept.
 fn server(answer: impl Fn(&str, usize, &mut TcpStream) + Send + 'static) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -177,7 +178,7 @@ fn redirects_are_followed_but_not_for_ever() {
             if text.starts_with("get /there") {
                 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
             } else {
-                "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n"
+                "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             },
         )
     });
