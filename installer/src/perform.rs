@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 pub struct Options {
     /// Everything is read back and compared.
     pub read_back: bool,
-    /// All files are read and compared before the first write. Not for who has done that just now: each is compared once more when it is
-    /// read back, or else while it is written, before its last bytes are.
+    /// All files are read and compared before the first write. Not for who has done that just now: each is compared once more while it
+    /// is written, before its last bytes are; a root when it is read back.
     pub check_first: bool,
     /// A folder for the data file system while it is made: about 50 MiB.
     pub temporary: PathBuf,
@@ -218,10 +218,11 @@ impl Work<'_> {
 
     fn write(&mut self, step: &Step, made: Option<&Made>, device: &mut dyn Device) -> Result<u64> {
         let mut written = 0;
+        // A root is compared when it is read back, and nothing names it before that. All else counts as soon as its last bytes are there.
+        let is_compared = !(self.options.read_back && step.is_root());
         for group in step.groups() {
             for extent in group {
-                // What is read back is compared then, on the disk, and the step after it is done only if it is right.
-                self.pour(&extent.content, !self.options.read_back, &mut |from, bytes| {
+                self.pour(&extent.content, is_compared, &mut |from, bytes| {
                     written += bytes.len() as u64;
                     device.write_at(extent.at + from, bytes).context("writing")
                 })?;

@@ -209,6 +209,17 @@ impl Step {
         }
     }
 
+    /// Whether it writes a root: of no use until a boot slot names its hash, by which the kernel checks every read of it.
+    pub fn is_root(&self) -> bool {
+        matches!(
+            self,
+            Self::CopyImage {
+                to: Part::RootA | Part::RootB,
+                ..
+            }
+        )
+    }
+
     /// How many bytes it writes, as far as that is known.
     pub fn bytes(&self) -> u64 {
         self.groups().iter().flatten().map(|e| e.content.bytes()).sum()

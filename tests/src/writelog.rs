@@ -117,6 +117,20 @@ mod tests {
     use super::*;
     use std::io::{Seek, Write};
 
+    fn temporary(name: &str, bytes: &[u8]) -> (std::path::PathBuf, File) {
+        let path = std::env::temp_dir().join(format!("skerry-writelog-{name}-{}", std::process::id()));
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        (path, file)
+    }
+
     fn entry(sector: u64, sectors: u64, flags: u64, data: &[u8]) -> Vec<u8> {
         let mut bytes = [sector, sectors, flags, 0].map(u64::to_le_bytes).concat();
         bytes.resize(512, 0);
@@ -159,21 +173,12 @@ mod tests {
 
     #[test]
     fn damage_is_an_error() {
-        let path = std::env::temp_dir().join(format!("skerry-writelog-bad-{}", std::process::id()));
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .unwrap();
-        file.write_all(&[1; 512]).unwrap();
+        let (path, _) = temporary("bad", &[1; 512]);
         assert!(Log::open(&path).is_err());
         let mut bytes = [MAGIC, 1, 2, 512].map(u64::to_le_bytes).concat();
         bytes.resize(512, 0);
         bytes.extend(entry(0, u64::MAX, 0, &[]));
-        file.rewind().unwrap();
-        file.write_all(&bytes).unwrap();
+        let (path, _) = temporary("bad", &bytes);
         assert!(Log::open(&path).unwrap().next().unwrap().is_err());
         std::fs::remove_file(&path).unwrap();
     }

@@ -301,8 +301,22 @@ fn what_must_not_be_written_is_refused() {
     assert!(both(&disk.now, root).iter().all(|b| is(b, &old)));
     assert_eq!(state(&disk.now, &facts), Pair::of(State::settled(Slot::A)));
 
-    // A disk that lies.
     support::write(&path, &new.files["root.img"]);
+
+    // The same of a file in the boot slot, which would count as soon as it is whole: the slot's first sector, written last, is not there.
+    let path = bench.scratch.0.join("new/initrd.img");
+    let mut bytes = new.files["initrd.img"].clone();
+    bytes[5000] ^= 1;
+    support::write(&path, &bytes);
+    let mut disk = clean.clone();
+    let said = format!("{:#}", planned.perform(&mut disk, 4096, &mut |_| {}).unwrap_err());
+    assert!(said.contains("its SHA-256 is not the manifest's"), "{said}");
+    let mut sector = [0; 512];
+    disk.now.read(facts.layout.place(Part::BootB).unwrap().at, &mut sector).unwrap();
+    assert!(!sector.ends_with(&[0x55, 0xAA]), "a file that was never checked can be booted");
+    support::write(&path, &new.files["initrd.img"]);
+
+    // A disk that lies.
     let mut disk = clean.clone();
     disk.loses = Some(5);
     let said = format!("{:#}", planned.perform(&mut disk, 4096, &mut |_| {}).unwrap_err());

@@ -314,7 +314,7 @@ impl Job {
         let mut watched = Watched::new(device, || stop.says(&self.halfway()));
         let mut at = None;
         let options = Options {
-            // `release` has read every byte of it; each file is compared once more when it is read back.
+            // `release` has read every byte of it; each file is compared once more while it is written, or read back.
             check_first: false,
             chunk: CHUNK,
             ..Options::default()
