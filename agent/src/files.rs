@@ -62,6 +62,9 @@ pub struct Agent {
     pub manifests: Vec<String>,
     /// The pods' addresses in the whole cluster, in CIDR notation.
     pub pods: String,
+    /// Those of IPv6, in a cluster that has both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods6: Option<String>,
     /// How pods of different nodes reach each other.
     pub backend: Backend,
     /// Whether Services of type `LoadBalancer` get this cluster's nodes as addresses.
@@ -87,8 +90,14 @@ pub struct Agent {
 pub struct Cluster {
     /// Addresses of pods, in CIDR notation.
     pub pods: String,
+    /// Those of IPv6, in a cluster that has both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods6: Option<String>,
     /// Addresses of services, in CIDR notation.
     pub services: String,
+    /// Those of IPv6, in a cluster that has both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services6: Option<String>,
     /// Address of the cluster's name server.
     pub dns: String,
     /// Domain of services' names.
@@ -159,6 +168,7 @@ mod tests {
                 node_name: "n1".into(),
                 manifests: vec!["/var/lib/skerry/manifests".into()],
                 pods: "10.42.0.0/16".into(),
+                pods6: None,
                 backend: Backend::HostGw,
                 service_lb: true,
                 etcd: false,
@@ -171,7 +181,9 @@ mod tests {
             r#"{"pods":"10.42.0.0/16","services":"10.43.0.0/16","dns":"10.43.0.10","domain":"cluster.local","backend":"vxlan","kubernetes":"v1.36.3"}"#,
             &Cluster {
                 pods: "10.42.0.0/16".into(),
+                pods6: None,
                 services: "10.43.0.0/16".into(),
+                services6: None,
                 dns: "10.43.0.10".into(),
                 domain: "cluster.local".into(),
                 backend: Backend::Vxlan,

@@ -105,10 +105,15 @@ impl Lab {
                 name: node,
                 address: address.parse().ok(),
                 pods: format!("10.42.{n}.0/24").parse().ok(),
+                pods6: format!("fd42:0:0:{n}::/64").parse().ok(),
                 key: None,
             });
         }
         lab.run("r", &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+        // Nodes 1 and 2 have an IPv6 of their own to the router; node 3 has none.
+        for (space, link, n) in [("r", "br0", "fe"), ("n1", "eth0", "1"), ("n2", "eth0", "2")] {
+            lab.ip(space, &format!("address add fd10::{n}/64 dev {link} nodad"));
+        }
         lab
     }
 
@@ -123,7 +128,10 @@ impl Lab {
         self.ip(&pod, &format!("address add 10.42.{n}.2/24 dev eth0"));
         self.ip(&pod, "link set eth0 up");
         self.ip(&pod, &format!("route add default via 10.42.{n}.1"));
-        self.run(&node, &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+        self.ip(&node, &format!("address add fd42:0:0:{n}::1/64 dev cni0 nodad"));
+        self.ip(&pod, &format!("address add fd42:0:0:{n}::2/64 dev eth0 nodad"));
+        self.ip(&pod, &format!("-6 route add default via fd42:0:0:{n}::1"));
+        self.run(&node, &["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
     }
 
     fn cable(&self, a: &str, a_name: &str, b: &str, b_name: &str) {
@@ -176,7 +184,7 @@ impl Lab {
             .map(|n| {
                 serde_json::json!({
                     "metadata": { "name": n.name, "annotations": { KEY_ANNOTATION: n.key.as_ref().map(PublicKey::as_str) } },
-                    "spec": { "podCIDR": n.pods.map(|p| p.to_string()) },
+                    "spec": { "podCIDRs": [n.pods.map(|p| p.to_string()), n.pods6.map(|p| p.to_string())] },
                     "status": { "addresses": [{ "type": "InternalIP", "address": n.address.map(|a| a.to_string()) }] },
                 })
             })
@@ -223,12 +231,15 @@ impl Lab {
         for (from, to) in [(1, 2), (1, 3), (3, 1), (2, 3)] {
             let seen = self.ask(&format!("pod{from}"), &format!("pod{to}"), &format!("10.42.{to}.2:7000"));
             assert_eq!(seen, format!("10.42.{from}.2"), "pod{from} → pod{to}");
+            let seen = self.ask(&format!("pod{from}"), &format!("pod{to}"), &format!("[fd42:0:0:{to}::2]:7000"));
+            assert_eq!(seen, format!("fd42:0:0:{from}::2"), "pod{from} → pod{to}");
         }
         // A node reaches the pods of others, as probes and the API server do.
         assert!(!self.ask("n1", "pod3", "10.42.3.2:7000").is_empty());
         assert!(!self.ask("n3", "pod2", "10.42.2.2:7000").is_empty());
         // To the outside, with the node's address.
         assert_eq!(self.ask("pod1", "r", "10.1.0.254:7000"), "10.0.0.1");
+        assert_eq!(self.ask("pod1", "r", "[fd10::fe]:7000"), "fd10::1");
     }
 }
 
@@ -267,6 +278,7 @@ async fn part_settle() {
         name: env("LAB_NAME"),
         backend,
         pods: "10.42.0.0/16".parse().unwrap(),
+        pods6: "fd42::/56".parse().ok(),
     };
     let key = PathBuf::from(env("LAB_KEY"));
     let me = nodes.iter().find(|n| n.name == request.name);
@@ -284,7 +296,7 @@ async fn part_settle() {
     let rules = if backend == Backend::None {
         masquerade::removal()
     } else {
-        masquerade::rules(request.pods)
+        masquerade::rules(request.pods, request.pods6)
     };
     tool::output("nft", &["-f", "-"], &rules).await.unwrap();
     println!("STEPS {}", steps.len());
@@ -293,10 +305,10 @@ async fn part_settle() {
 #[test]
 #[ignore = "a part of the others"]
 fn part_serve() {
-    let listener = TcpListener::bind("0.0.0.0:7000").unwrap();
+    let listener = TcpListener::bind("[::]:7000").unwrap();
     println!("LISTENING");
     let (mut stream, peer) = listener.accept().unwrap();
-    let mut body = format!("{}\n", peer.ip()).into_bytes();
+    let mut body = format!("{}\n", peer.ip().to_canonical()).into_bytes();
     body.extend(vec![b'x'; BODY]);
     stream.write_all(&body).unwrap();
 }
@@ -320,6 +332,7 @@ fn life_of(name: &str, backend: &str) {
 
     // Somebody meddles.
     lab.ip("n1", "route flush proto 83");
+    lab.ip("n1", "-6 route flush proto 83");
     let link = if backend == "vxlan" { "skerry-vxlan" } else { "skerry-wg" };
     lab.ip("n3", &format!("link delete {link}"));
     let steps = lab.settle(backend);
@@ -344,11 +357,13 @@ fn life_of(name: &str, backend: &str) {
     assert_eq!(lab.settle("none"), [0, 0, 0]);
     for node in ["n1", "n2", "n3"] {
         let space = lab.space(node);
-        let routes = Command::new("ip")
-            .args(["-n", &space, "route", "show", "proto", "83"])
-            .output()
-            .unwrap();
-        assert!(routes.stdout.is_empty());
+        for family in ["-4", "-6"] {
+            let routes = Command::new("ip")
+                .args([family, "-n", &space, "route", "show", "proto", "83"])
+                .output()
+                .unwrap();
+            assert!(routes.stdout.is_empty());
+        }
         assert!(!runs("ip", &["-n", &space, "link", "show", link]));
     }
 }

@@ -75,7 +75,7 @@ fn server_is_missing(config: &Config) -> bool {
 
 /// Our bridge, with pods hidden behind their node: `KubeEdge` brings no network, and nobody routes their addresses.
 fn network() -> String {
-    let mut list: Value = serde_json::from_str(&conflist(PODS)).unwrap_or_default();
+    let mut list: Value = serde_json::from_str(&conflist(&[PODS.to_owned()])).unwrap_or_default();
     if let Some(bridge) = list.pointer_mut("/plugins/0/ipMasq") {
         *bridge = Value::Bool(true);
     }

@@ -112,6 +112,14 @@ fn kubernetes_with_a_k3os_config() {
 }
 
 #[test]
+fn kubernetes_with_both_families() {
+    let mut config = Config::default();
+    let line = "server --cluster-cidr=10.42.0.0/16,fd42::/56 --service-cidr=10.43.0.0/16,fd43::/112";
+    config.skerry.k3s_args = line.split_whitespace().map(str::to_owned).collect();
+    check("kubernetes-both.txt", &all(&config));
+}
+
+#[test]
 fn joining() {
     let mut config = Config::default();
     config.skerry.server_url = Some("https://10.0.0.1:6443".into());

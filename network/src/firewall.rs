@@ -57,13 +57,12 @@ pub fn ruleset(firewall: &Firewall, facts: &Facts, assigned: &Assigned, group: &
         "ct state established,related accept".to_owned(),
         "meta l4proto != { tcp, udp } accept".to_owned(),
     ];
-    let pods: Vec<&String> = firewall
-        .pods
-        .iter()
-        .filter(|net| net.parse::<crate::address::Cidr>().is_ok_and(|cidr| cidr.ip.is_ipv4()))
-        .collect();
-    if !pods.is_empty() {
-        rules.push(format!("ip saddr {} accept", set(pods.iter().map(ToString::to_string))));
+    for (family, is_v4) in [("ip", true), ("ip6", false)] {
+        let is_of = |net: &&String| net.parse::<crate::address::Cidr>().is_ok_and(|cidr| cidr.ip.is_ipv4() == is_v4);
+        let pods: Vec<&String> = firewall.pods.iter().filter(is_of).collect();
+        if !pods.is_empty() {
+            rules.push(format!("{family} saddr {} accept", set(pods.iter().map(ToString::to_string))));
+        }
     }
     let open = open(firewall, facts);
     for protocol in [Protocol::Tcp, Protocol::Udp] {
@@ -135,7 +134,7 @@ mod tests {
                 tunnel("skerry-vxlan", 8472),
                 tunnel("skerry-wg", 51820),
             ],
-            pods: vec!["10.42.0.0/16".into(), "nonsense; drop".into()],
+            pods: vec!["10.42.0.0/16".into(), "fd42::/56".into(), "nonsense; drop".into()],
         }
     }
 
@@ -157,6 +156,7 @@ table inet skerry {
 \t\tct state established,related accept
 \t\tmeta l4proto != { tcp, udp } accept
 \t\tip saddr { 10.42.0.0/16 } accept
+\t\tip6 saddr { fd42::/56 } accept
 \t\ttcp dport 22 accept
 \t\ttcp dport 30000-32767 accept
 \t\tudp dport 546 accept

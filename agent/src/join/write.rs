@@ -82,7 +82,9 @@ mod tests {
             ca: CA.into(),
             cluster: Cluster {
                 pods: String::new(),
+                pods6: None,
                 services: String::new(),
+                services6: None,
                 dns: String::new(),
                 domain: String::new(),
                 backend: Backend::Vxlan,

@@ -1,31 +1,52 @@
-//! IPv4 networks and hardware addresses, ordered, so that sets of them can be compared.
+//! Networks and hardware addresses, ordered, so that sets of them can be compared.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// An address with the length of its network's prefix: `10.42.1.0/24`, or an interface's `10.0.0.7/24`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cidr {
     /// The address, as it was written.
-    pub address: Ipv4Addr,
-    /// 0 to 32.
+    pub address: IpAddr,
+    /// 0 to 32, or to 128.
     pub prefix: u8,
+}
+
+/// An address as a number, and how many bits it has.
+fn bits(address: IpAddr) -> (u128, u8) {
+    match address {
+        IpAddr::V4(a) => (u32::from(a).into(), 32),
+        IpAddr::V6(a) => (u128::from(a), 128),
+    }
 }
 
 impl Cidr {
     /// The address alone.
     pub fn host(address: Ipv4Addr) -> Self {
+        let address = IpAddr::V4(address);
         Self { address, prefix: 32 }
     }
 
-    fn mask(self) -> u32 {
-        u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0)
+    /// Whether it is one of IPv4.
+    pub fn is_v4(self) -> bool {
+        self.address.is_ipv4()
+    }
+
+    /// The number, without the bits that are a machine's.
+    fn number(self) -> u128 {
+        let (number, width) = bits(self.address);
+        let machines = u32::from(width.saturating_sub(self.prefix));
+        number & u128::MAX.checked_shl(machines).unwrap_or(0)
     }
 
     /// The network's first address.
-    pub fn base(self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.address) & self.mask())
+    pub fn base(self) -> IpAddr {
+        match self.address {
+            // Its upper bits are none.
+            IpAddr::V4(_) => u32::try_from(self.number()).map_or(self.address, |n| Ipv4Addr::from(n).into()),
+            IpAddr::V6(_) => Ipv6Addr::from(self.number()).into(),
+        }
     }
 
     /// The network itself.
@@ -38,8 +59,10 @@ impl Cidr {
     }
 
     /// Whether `address` lies in the network.
-    pub fn holds(self, address: Ipv4Addr) -> bool {
-        u32::from(address) & self.mask() == u32::from(self.base())
+    pub fn holds(self, address: impl Into<IpAddr>) -> bool {
+        let address = address.into();
+        let other = Self { address, ..self };
+        self.is_v4() == other.is_v4() && self.number() == other.number()
     }
 
     /// Whether all of `other` lies in the network.
@@ -57,11 +80,15 @@ impl FromStr for Cidr {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (address, prefix) = text.split_once('/').unwrap_or((text, "32"));
-        let prefix = prefix.parse().ok().filter(|p| *p <= 32).ok_or(())?;
+        let (address, prefix) = text
+            .split_once('/')
+            .map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let address: IpAddr = address.parse().map_err(drop)?;
+        let (_, width) = bits(address);
+        let prefix = prefix.map_or(Some(width), |p| p.parse().ok()).filter(|p| *p <= width);
         Ok(Self {
-            address: address.parse().map_err(drop)?,
-            prefix,
+            address,
+            prefix: prefix.ok_or(())?,
         })
     }
 }
@@ -120,17 +147,18 @@ mod tests {
 
     #[test]
     fn texts() {
-        for text in ["10.42.1.0/24", "0.0.0.0/0", "255.255.255.255/32"] {
+        for text in ["10.42.1.0/24", "0.0.0.0/0", "255.255.255.255/32", "fd42:0:0:1::/64", "::/0"] {
             assert_eq!(cidr(text).to_string(), text);
         }
         assert_eq!(cidr("10.0.0.1"), cidr("10.0.0.1/32"));
+        assert_eq!(cidr("fd00::1"), cidr("fd00::1/128"));
         for bad in [
             "",
             "/",
             "10.0.0.1/",
             "10.0.0.1/33",
             "10.0.0/8",
-            "fd00::/8",
+            "fd00::/129",
             "10.0.0.1/-1",
             "10.0.0.1/8/8",
         ] {
@@ -156,14 +184,19 @@ mod tests {
         assert!(!cidr("10.0.0.7/24").holds(Ipv4Addr::new(10, 0, 1, 0)));
         assert!(cidr("10.42.1.0/24").overlaps(cidr("10.42.0.0/16")));
         assert!(!cidr("10.42.1.0/24").overlaps(cidr("10.42.2.0/24")));
+        assert!(cidr("fd42::/56").holds_all(cidr("fd42:0:0:1::/64")) && !cidr("fd42::/56").holds_all(cidr("fd43::/64")));
+        assert!(!cidr("::/0").holds(Ipv4Addr::LOCALHOST) && !cidr("0.0.0.0/0").overlaps(cidr("::/0")));
     }
 
     proptest! {
         #[test]
-        fn written_is_read(address: u32, prefix in 0u8..=32, mac: [u8; 6]) {
-            let one = Cidr { address: address.into(), prefix };
-            prop_assert_eq!(one.to_string().parse(), Ok(one));
-            prop_assert!(one.holds(one.base()) && one.network().holds_all(one));
+        fn written_is_read(address: u32, prefix in 0u8..=32, address6: u128, prefix6 in 0u8..=128, mac: [u8; 6]) {
+            let v4 = Cidr { address: Ipv4Addr::from(address).into(), prefix };
+            let v6 = Cidr { address: Ipv6Addr::from(address6).into(), prefix: prefix6 };
+            for one in [v4, v6] {
+                prop_assert_eq!(one.to_string().parse(), Ok(one));
+                prop_assert!(one.holds(one.base()) && one.network().holds_all(one));
+            }
             prop_assert_eq!(Mac(mac).to_string().parse(), Ok(Mac(mac)));
         }
 

@@ -19,8 +19,9 @@ pub fn wanted(base: &str, mtu: Option<u32>, now: &str) -> Option<String> {
 }
 
 /// The one for a node with these addresses.
-pub fn base(pods: Cidr) -> String {
-    skerry_distribution::kubernetes::files::conflist(&pods.to_string())
+pub fn base(pods: Cidr, pods6: Option<Cidr>) -> String {
+    let subnets: Vec<String> = [Some(pods), pods6].into_iter().flatten().map(|p| p.to_string()).collect();
+    skerry_distribution::kubernetes::files::conflist(&subnets)
 }
 
 #[cfg(test)]
@@ -29,7 +30,7 @@ mod tests {
 
     #[test]
     fn written_once() {
-        let base = base("10.42.3.0/24".parse().unwrap());
+        let base = base("10.42.3.0/24".parse().unwrap(), None);
         let first = wanted(&base, Some(1450), "").unwrap();
         let read: Value = serde_json::from_str(&first).unwrap();
         assert_eq!(read["plugins"][0]["mtu"], 1450);
@@ -42,5 +43,19 @@ mod tests {
         assert_eq!(wanted(&base, None, &plain.replace('\n', " ")), None, "only what it says counts");
         assert!(wanted(&base, None, "{").is_some());
         assert_eq!(wanted("{}", None, ""), None);
+    }
+
+    #[test]
+    fn of_both_families() {
+        let both = base("10.42.3.0/24".parse().unwrap(), "fd42:0:0:3::/64".parse().ok());
+        let read: Value = serde_json::from_str(&both).unwrap();
+        assert_eq!(
+            read["plugins"][0]["ipam"]["ranges"],
+            json!([[{ "subnet": "10.42.3.0/24" }], [{ "subnet": "fd42:0:0:3::/64" }]])
+        );
+        assert_eq!(
+            read["plugins"][0]["ipam"]["routes"],
+            json!([{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }])
+        );
     }
 }

@@ -4,7 +4,7 @@ use super::cidr::{Cidr, Mac};
 use super::nodes::PublicKey;
 use super::wanted::{Hop, VXLAN, WIREGUARD};
 use serde::Deserialize;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The mark of our routes, "S" (`ip route … proto 83`): no other's are ever looked at or removed.
 pub const PROTOCOL: &str = "83";
@@ -17,7 +17,7 @@ pub struct Machine {
     /// Routes that carry our mark.
     pub routes: Vec<(Cidr, Hop)>,
     /// The VXLAN tunnel's ends; none: an entry that the kernel may drop.
-    pub neighbours: Vec<(Ipv4Addr, Option<Mac>)>,
+    pub neighbours: Vec<(IpAddr, Option<Mac>)>,
     /// The VXLAN tunnel's table.
     pub forwards: Vec<(Mac, Ipv4Addr)>,
     /// The `WireGuard` tunnel, if there is one.
@@ -149,7 +149,7 @@ struct RawRoute {
     flags: Vec<String>,
 }
 
-/// Reads `ip -json -4 route show table main proto 83`.
+/// Reads `ip -json -4 route show table main proto 83`, and `-6`.
 pub fn routes(text: &str) -> serde_json::Result<Vec<(Cidr, Hop)>> {
     let raw: Vec<RawRoute> = list(text)?;
     let route = |r: RawRoute| {
@@ -172,8 +172,8 @@ struct RawNeighbour {
     state: Vec<String>,
 }
 
-/// Reads `ip -json -4 neigh show dev skerry-vxlan`.
-pub fn neighbours(text: &str) -> serde_json::Result<Vec<(Ipv4Addr, Option<Mac>)>> {
+/// Reads `ip -json neigh show dev skerry-vxlan`.
+pub fn neighbours(text: &str) -> serde_json::Result<Vec<(IpAddr, Option<Mac>)>> {
     let raw: Vec<RawNeighbour> = list(text)?;
     let one = |n: RawNeighbour| {
         let kept = n.state.iter().any(|s| s == "PERMANENT");

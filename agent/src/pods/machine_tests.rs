@@ -45,11 +45,12 @@ fn what_iproute2_says_of_routes_and_ends() {
             "10.42.3.0/24 None skerry-wg false",
             r#"0.0.0.0/0 Some("10.0.0.9") eth0 false"#,
             r#"10.42.4.9/32 Some("10.0.0.2") eth0 false"#,
+            "fd00::/8 None eth0 false",
         ]
     );
     let mac = Mac::of_tunnel(Ipv4Addr::new(10, 42, 2, 0));
     let text = r#"[{"dst":"10.42.2.0","lladdr":"02:53:0a:2a:02:00","state":["PERMANENT"]},{"dst":"10.42.3.0","lladdr":"02:53:0a:2a:03:00","state":["STALE"]},{"dst":"10.42.4.0","state":["FAILED"]}]"#;
-    let end = |n| Ipv4Addr::new(10, 42, n, 0);
+    let end = |n| IpAddr::from([10, 42, n, 0]);
     assert_eq!(neighbours(text).unwrap(), [(end(2), Some(mac)), (end(3), None), (end(4), None)]);
     let text = r#"[{"mac":"02:53:0a:2a:02:00","dst":"10.9.9.9","flags":["self"],"state":"permanent"},{"mac":"33:33:00:00:00:01","flags":["self"],"state":"permanent"}]"#;
     assert_eq!(forwards(text).unwrap(), [(mac, Ipv4Addr::new(10, 9, 9, 9))]);

@@ -50,15 +50,22 @@ const SOONEST: Duration = Duration::from_secs(1);
 
 /// Keeps the pod network as the cluster's nodes need it, for ever. Ends only when it is asked for what cannot be.
 pub async fn run(places: Places, agent: Agent) -> Result<()> {
-    let pods = agent
-        .pods
-        .parse()
-        .ok()
-        .with_context(|| format!("reading the pods' addresses {:?}: not an IPv4 network", agent.pods))?;
+    let network = |text: &str, is_v4: bool| {
+        let network = text.parse().ok().filter(|cidr: &cidr::Cidr| cidr.is_v4() == is_v4);
+        network.with_context(|| {
+            format!(
+                "reading the pods' addresses {text:?}: not an {} network",
+                if is_v4 { "IPv4" } else { "IPv6" }
+            )
+        })
+    };
+    let pods = network(&agent.pods, true)?;
+    let pods6 = agent.pods6.as_deref().map(|text| network(text, false)).transpose()?;
     let request = Request {
         name: agent.node_name.clone(),
         backend: agent.backend,
         pods,
+        pods6,
     };
     let (send, nodes) = latest::channel(None);
     let mut network = Network {
@@ -215,7 +222,7 @@ impl Network {
             return Ok(());
         }
         if is.is_none() || is != self.rules {
-            tool::output("nft", &["-f", "-"], &masquerade::rules(self.request.pods)).await?;
+            tool::output("nft", &["-f", "-"], &masquerade::rules(self.request.pods, self.request.pods6)).await?;
             self.rules = Some(show().await?);
         }
         Ok(())
@@ -223,16 +230,17 @@ impl Network {
 
     fn conflist(&self, nodes: &[Node], wanted: &Wanted) -> Result<()> {
         const LARGEST: usize = 1 << 20;
-        let Some(mine) = nodes.iter().find(|n| n.name == self.request.name).and_then(|n| n.pods) else {
+        let Some(me) = nodes.iter().find(|n| n.name == self.request.name) else {
             return Ok(());
         };
+        let Some(mine) = me.pods else { return Ok(()) };
         let now = file::read_text(&self.files.conflist, LARGEST).unwrap_or_default();
-        if let Some(text) = conflist::wanted(&conflist::base(mine), wanted.mtu, &now) {
+        if let Some(text) = conflist::wanted(&conflist::base(mine, me.pods6), wanted.mtu, &now) {
             if let Some(dir) = self.files.conflist.parent() {
                 file::make_dir(dir, 0o755)?;
             }
             file::replace(&self.files.conflist, text.as_bytes(), 0o644)?;
-            tracing::info!(pods = %mine, mtu = ?wanted.mtu, "the runtime is told");
+            tracing::info!(pods = %mine, pods6 = ?me.pods6.map(|p| p.to_string()), mtu = ?wanted.mtu, "the runtime is told");
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ pub struct Node {
     pub address: Option<Ipv4Addr>,
     /// The addresses of its pods, as the cluster gave them.
     pub pods: Option<Cidr>,
+    /// Those of IPv6, in a cluster that has both.
+    pub pods6: Option<Cidr>,
     /// Its public key.
     pub key: Option<PublicKey>,
 }
@@ -45,7 +47,13 @@ impl PublicKey {
 pub fn read(node: &Value) -> Node {
     let text = |path: &str| node.pointer(path).and_then(Value::as_str);
     let ranges = node.pointer("/spec/podCIDRs").and_then(Value::as_array);
-    let first = ranges.and_then(|r| r.iter().filter_map(Value::as_str).find_map(|r| r.parse().ok()));
+    let ranges = ranges.into_iter().flatten().filter_map(Value::as_str);
+    let ranges: Vec<Cidr> = ranges
+        .chain(text("/spec/podCIDR"))
+        .filter_map(|r| r.parse().ok())
+        .map(Cidr::network)
+        .collect();
+    let first = |is_v4: bool| ranges.iter().find(|r| r.is_v4() == is_v4).copied();
     let addresses = node.pointer("/status/addresses").and_then(Value::as_array);
     let internal = addresses.into_iter().flatten().filter(|a| a["type"] == "InternalIP");
     Node {
@@ -53,7 +61,8 @@ pub fn read(node: &Value) -> Node {
         address: internal
             .filter_map(|a| a["address"].as_str()?.parse().ok())
             .find(|a| is_reachable(*a)),
-        pods: first.or_else(|| text("/spec/podCIDR")?.parse().ok()).map(Cidr::network),
+        pods: first(true),
+        pods6: first(false),
         key: node
             .pointer("/metadata/annotations")
             .and_then(|a| a[KEY_ANNOTATION].as_str())
@@ -92,6 +101,7 @@ mod tests {
                 name: "n1".into(),
                 address: Some(Ipv4Addr::new(10, 0, 0, 1)),
                 pods: "10.42.1.0/24".parse().ok(),
+                pods6: "fd00:42::/64".parse().ok(),
                 key: PublicKey::parse(KEY),
             }
         );

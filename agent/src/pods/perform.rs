@@ -16,13 +16,13 @@ const KEEPALIVE: u32 = 25;
 pub async fn look() -> Result<Machine> {
     let reading = |what: &'static str| move || format!("reading what the kernel has of {what}");
     let links = machine::links(&output("ip", &["-json", "-details", "address", "show"], "").await?).with_context(reading("links"))?;
-    let routes = output("ip", &["-json", "-4", "route", "show", "table", "main", "proto", PROTOCOL], "").await?;
-    let mut found = Machine {
-        routes: machine::routes(&routes).with_context(reading("routes"))?,
-        ..Machine::default()
-    };
+    let mut found = Machine::default();
+    for family in ["-4", "-6"] {
+        let routes = output("ip", &["-json", family, "route", "show", "table", "main", "proto", PROTOCOL], "").await?;
+        found.routes.extend(machine::routes(&routes).with_context(reading("routes"))?);
+    }
     if links.iter().any(|l| l.name == VXLAN) {
-        let ends = output("ip", &["-json", "-4", "neigh", "show", "dev", VXLAN], "").await?;
+        let ends = output("ip", &["-json", "neigh", "show", "dev", VXLAN], "").await?;
         found.neighbours = machine::neighbours(&ends).with_context(reading("neighbours"))?;
         let table = output("bridge", &["-json", "fdb", "show", "dev", VXLAN], "").await?;
         found.forwards = machine::forwards(&table).with_context(reading("the tunnel's table"))?;
@@ -132,7 +132,7 @@ fn order(step: &Step, key: &Path) -> Order {
             "persistent-keepalive",
             &KEEPALIVE.to_string(),
             "allowed-ips",
-            &end.pods.to_string(),
+            &end.pods.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         ]),
     }
 }
@@ -184,11 +184,11 @@ mod tests {
         );
         let peer = Peer {
             address: "10.0.0.2".parse().unwrap(),
-            pods: to,
+            pods: vec![to, "fd42:0:0:2::/64".parse().unwrap()],
         };
         assert_eq!(
             of(Step::SetPeer(key, peer)),
-            "set skerry-wg peer HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw= endpoint 10.0.0.2:51820 persistent-keepalive 25 allowed-ips 10.42.2.0/24"
+            "set skerry-wg peer HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw= endpoint 10.0.0.2:51820 persistent-keepalive 25 allowed-ips 10.42.2.0/24,fd42:0:0:2::/64"
         );
         assert_eq!(of(Step::Listen), "set skerry-wg listen-port 51820 private-key /k");
     }

@@ -4,7 +4,7 @@ use super::cidr::{Cidr, Mac};
 use super::machine::{Link, Machine, WireGuardPeer};
 use super::nodes::PublicKey;
 use super::wanted::{Device, Hop, Kind, Peer, VXLAN_ID, VXLAN_PORT, WIREGUARD_PORT, Wanted};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// After so many seconds without a handshake a session is over (`WireGuard`'s REJECT-AFTER-TIME); a younger one works, wherever
@@ -31,9 +31,9 @@ pub enum Step {
     /// Switch it on.
     Up(Kind),
     /// Forget an end of the VXLAN tunnel.
-    RemoveNeighbour(Ipv4Addr),
+    RemoveNeighbour(IpAddr),
     /// Its hardware address.
-    SetNeighbour(Ipv4Addr, Mac),
+    SetNeighbour(IpAddr, Mac),
     /// Forget where an end is reached.
     RemoveForward(Mac, Ipv4Addr),
     /// Where it is reached.
@@ -166,7 +166,8 @@ fn is_right(is: &WireGuardPeer, wanted: &Peer, known: &Known) -> bool {
     let at = SocketAddr::new(IpAddr::V4(wanted.address), WIREGUARD_PORT);
     let news = known.told.get(&is.key).is_some_and(|told| *told != wanted.address);
     let lives = is.handshake != 0 && known.now.saturating_sub(is.handshake) < SESSION;
-    is.allowed == [wanted.pods] && (is.endpoint == Some(at) || (is.endpoint.is_some() && lives && !news))
+    let allowed: BTreeSet<&Cidr> = is.allowed.iter().collect();
+    allowed == wanted.pods.iter().collect() && (is.endpoint == Some(at) || (is.endpoint.is_some() && lives && !news))
 }
 
 fn routes(machine: &Machine, wanted: &Wanted, steps: &mut Vec<Step>) {

@@ -68,7 +68,8 @@ fn perform(machine: &mut Machine, steps: &[Step], known: &mut Known) {
                 tunnel.peers.push(WireGuardPeer {
                     key,
                     endpoint: Some(SocketAddr::new(peer.address.into(), WIREGUARD_PORT)),
-                    allowed: vec![peer.pods],
+                    // In no order that we know.
+                    allowed: peer.pods.into_iter().rev().collect(),
                     handshake: 0,
                 });
             }
@@ -107,6 +108,7 @@ fn node(n: u8, address: [u8; 4]) -> Node {
         name: format!("n{n}"),
         address: Some(address.into()),
         pods: format!("10.42.{n}.0/24").parse().ok(),
+        pods6: None,
         key: Some(key(n.into())),
     }
 }
@@ -116,6 +118,7 @@ fn request(backend: Backend) -> Request {
         name: "n0".into(),
         backend,
         pods: "10.42.0.0/16".parse().unwrap(),
+        pods6: None,
     }
 }
 
@@ -136,13 +139,14 @@ fn from_nothing_to_vxlan_and_back() {
     let nodes = [node(0, [10, 0, 0, 1]), node(1, [10, 0, 0, 2]), node(2, [10, 0, 9, 3])];
     let vxlan = wanted(&request(Backend::Vxlan), &nodes, &machine);
     let mut known = Known::default();
-    let end = Ipv4Addr::new(10, 42, 2, 0);
-    let hop = |via: Ipv4Addr, link: &str, on_link| Hop {
+    let first = Ipv4Addr::new(10, 42, 2, 0);
+    let end = IpAddr::V4(first);
+    let hop = |via: IpAddr, link: &str, on_link| Hop {
         via: Some(via),
         link: link.into(),
         on_link,
     };
-    let direct = ("10.42.1.0/24".parse().unwrap(), hop(Ipv4Addr::new(10, 0, 0, 2), "eth0", false));
+    let direct = ("10.42.1.0/24".parse().unwrap(), hop([10, 0, 0, 2].into(), "eth0", false));
     let tunnel = ("10.42.2.0/24".parse().unwrap(), hop(end, "skerry-vxlan", true));
     assert_eq!(
         settle(&mut machine, &vxlan, &mut known),
@@ -152,8 +156,8 @@ fn from_nothing_to_vxlan_and_back() {
             Step::SetMtu(Kind::Vxlan, 1450),
             Step::AddAddress(Kind::Vxlan, "10.42.0.0/32".parse().unwrap()),
             Step::Up(Kind::Vxlan),
-            Step::SetNeighbour(end, Mac::of_tunnel(end)),
-            Step::AddForward(Mac::of_tunnel(end), Ipv4Addr::new(10, 0, 9, 3)),
+            Step::SetNeighbour(end, Mac::of_tunnel(first)),
+            Step::AddForward(Mac::of_tunnel(first), Ipv4Addr::new(10, 0, 9, 3)),
             Step::SetRoute(direct.0, direct.1.clone()),
             Step::SetRoute(tunnel.0, tunnel.1.clone()),
         ]
@@ -164,8 +168,8 @@ fn from_nothing_to_vxlan_and_back() {
     assert_eq!(
         settle(&mut machine, &moved, &mut known),
         [
-            Step::RemoveForward(Mac::of_tunnel(end), Ipv4Addr::new(10, 0, 9, 3)),
-            Step::AddForward(Mac::of_tunnel(end), Ipv4Addr::new(10, 0, 8, 7)),
+            Step::RemoveForward(Mac::of_tunnel(first), Ipv4Addr::new(10, 0, 9, 3)),
+            Step::AddForward(Mac::of_tunnel(first), Ipv4Addr::new(10, 0, 8, 7)),
             Step::RemoveRoute(direct.0, direct.1),
         ]
     );
@@ -175,8 +179,8 @@ fn from_nothing_to_vxlan_and_back() {
         settle(&mut machine, &near, &mut known),
         [
             Step::RemoveNeighbour(end),
-            Step::RemoveForward(Mac::of_tunnel(end), Ipv4Addr::new(10, 0, 8, 7)),
-            Step::SetRoute(tunnel.0, hop(Ipv4Addr::new(10, 0, 0, 7), "eth0", false)),
+            Step::RemoveForward(Mac::of_tunnel(first), Ipv4Addr::new(10, 0, 8, 7)),
+            Step::SetRoute(tunnel.0, hop([10, 0, 0, 7].into(), "eth0", false)),
         ]
     );
     // Nothing is wanted any more.
@@ -231,7 +235,7 @@ fn an_end_that_moved_is_followed_unless_the_cluster_knows_better() {
     let again = |to| {
         let peer = Peer {
             address: to,
-            pods: "10.42.1.0/24".parse().unwrap(),
+            pods: vec!["10.42.1.0/24".parse().unwrap()],
         };
         vec![Step::SetPeer(key(1), peer)]
     };
@@ -259,19 +263,26 @@ fn backends() -> impl Strategy<Value = Backend> {
     ]
 }
 
-fn clusters() -> impl Strategy<Value = (Backend, Vec<Node>)> {
+fn clusters() -> impl Strategy<Value = (Request, Vec<Node>)> {
     let peer = (0u8..6, 0u8..3, 1u8..9, any::<bool>(), any::<bool>());
-    (backends(), proptest::collection::vec(peer, 0..5)).prop_map(|(backend, peers)| {
+    (backends(), any::<bool>(), proptest::collection::vec(peer, 0..5)).prop_map(|(backend, both, peers)| {
+        let six = |n: u8| format!("fd42:0:0:{n}::/64").parse().ok().filter(|_| both);
         let mut nodes = vec![node(0, [10, 0, 0, 1])];
+        nodes[0].pods6 = six(0);
         for (n, net, host, pods, keyed) in peers {
             let mut one = node(n, [10, 0, net, host]);
+            one.pods6 = six(n);
             one.pods = one.pods.filter(|_| pods);
             one.key = one.key.filter(|_| keyed);
             if nodes.iter().all(|is| is.name != one.name) {
                 nodes.push(one);
             }
         }
-        (backend, nodes)
+        let request = Request {
+            pods6: "fd42::/56".parse().ok().filter(|_| both),
+            ..request(backend)
+        };
+        (request, nodes)
     })
 }
 
@@ -281,8 +292,8 @@ proptest! {
     fn every_way_ends(stations in proptest::collection::vec((clusters(), 0usize..6), 1..6)) {
         let mut machine = Machine { links: vec![eth0(1500, &["10.0.0.1/24", "10.0.1.1/24"])], ..Machine::default() };
         let mut known = Known { key: Some(key(0)), now: 1_000_000, ..Known::default() };
-        for ((backend, nodes), meddling) in stations {
-            let wanted = wanted(&request(backend), &nodes, &machine);
+        for ((request, nodes), meddling) in stations {
+            let wanted = wanted(&request, &nodes, &machine);
             settle(&mut machine, &wanted, &mut known);
             let told: Vec<_> = wanted.routes.keys().copied().collect();
             let is: std::collections::BTreeSet<_> = machine.routes.iter().map(|(to, _)| *to).collect();

@@ -6,13 +6,15 @@
 //! | `vxlan` | plain route | `skerry-vxlan`: its end of the tunnel is the first address of its pods, as flannel does it |
 //! | `wireguard` | `skerry-wg` | `skerry-wg` |
 //! | `none` | nothing | nothing |
+//!
+//! IPv6 of pods, in a cluster that has both, always goes through the tunnel: nodes may have no IPv6 among themselves.
 
 use super::cidr::{Cidr, Mac};
 use super::machine::{Link, Machine};
 use super::nodes::{Node, PublicKey};
 use crate::files::Backend;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 pub use skerry_distribution::kubernetes::ports::{VXLAN, VXLAN_PORT, WIREGUARD, WIREGUARD_PORT};
 
@@ -35,6 +37,8 @@ pub struct Request {
     pub backend: Backend,
     /// The addresses of all pods.
     pub pods: Cidr,
+    /// Those of IPv6, in a cluster that has both.
+    pub pods6: Option<Cidr>,
 }
 
 /// What should be.
@@ -45,7 +49,7 @@ pub struct Wanted {
     /// Routes to the pods of other nodes.
     pub routes: BTreeMap<Cidr, Hop>,
     /// Ends of the VXLAN tunnel: address and hardware address.
-    pub neighbours: BTreeMap<Ipv4Addr, Mac>,
+    pub neighbours: BTreeMap<IpAddr, Mac>,
     /// Where the node with that end is reached.
     pub forwards: BTreeMap<Mac, Ipv4Addr>,
     /// Ends of the `WireGuard` tunnel.
@@ -90,7 +94,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hop {
     /// The gateway.
-    pub via: Option<Ipv4Addr>,
+    pub via: Option<IpAddr>,
     /// The interface.
     pub link: String,
     /// The gateway is on the link whatever its addresses say.
@@ -103,7 +107,7 @@ pub struct Peer {
     /// Where it is reached.
     pub address: Ipv4Addr,
     /// The addresses behind it.
-    pub pods: Cidr,
+    pub pods: Vec<Cidr>,
 }
 
 /// Decides.
@@ -131,14 +135,25 @@ pub fn wanted(request: &Request, nodes: &[Node], machine: &Machine) -> Wanted {
     wanted.device = kind.filter(|_| nodes.iter().any(|n| n.name != request.name)).map(|kind| Device {
         kind,
         mtu: wanted.mtu.unwrap_or(ETHERNET),
-        address: mine.base(),
+        address: mine,
     });
+    if request.pods6.is_some() && request.backend == Backend::HostGw && !peers.is_empty() {
+        wanted.problems.push(
+            "the backend is host-gw, which carries no IPv6 of pods: those of other nodes are reached by IPv4 only; \
+             use --flannel-backend=vxlan or wireguard-native"
+                .to_owned(),
+        );
+    }
     for peer in peers {
         let direct = shared_link(machine, peer.address).filter(|_| request.backend != Backend::Wireguard);
         match (request.backend, direct) {
             (Backend::Wireguard, _) => through_wireguard(&mut wanted, &peer),
+            (Backend::Vxlan, Some(link)) => {
+                plain(&mut wanted, &peer, link);
+                through_vxlan(&mut wanted, &peer, peer.pods6);
+            }
             (_, Some(link)) => plain(&mut wanted, &peer, link),
-            (Backend::Vxlan, None) => through_vxlan(&mut wanted, &peer),
+            (Backend::Vxlan, None) => through_vxlan(&mut wanted, &peer, [Some(peer.pods), peer.pods6].into_iter().flatten()),
             (_, None) => wanted.problems.push(format!(
                 "node {} at {} shares no link with this node, and the backend is host-gw: its pods are not reached from here; \
                  use --flannel-backend=vxlan or wireguard-native",
@@ -154,14 +169,17 @@ struct Reachable {
     name: String,
     address: Ipv4Addr,
     pods: Cidr,
+    pods6: Option<Cidr>,
     key: Option<PublicKey>,
 }
 
-/// Our range, and the other nodes in the order of their names. What a node says of itself must not take addresses from others.
-fn peers(request: &Request, nodes: &[Node], problems: &mut Vec<String>) -> Option<(Cidr, Vec<Reachable>)> {
+/// The first address of our range, and the other nodes in the order of their names. What a node says of itself must not take
+/// addresses from others.
+fn peers(request: &Request, nodes: &[Node], problems: &mut Vec<String>) -> Option<(Ipv4Addr, Vec<Reachable>)> {
     let me = nodes.iter().find(|n| n.name == request.name)?;
     // The cluster has not given it a range yet.
     let mine = me.pods?;
+    let IpAddr::V4(first) = mine.base() else { return None };
     if !request.pods.holds_all(mine) {
         problems.push(format!(
             "the cluster gave this node {mine} for its pods, which is not in --cluster-cidr={}: `kubectl delete node {}` gives it a new one",
@@ -169,60 +187,93 @@ fn peers(request: &Request, nodes: &[Node], problems: &mut Vec<String>) -> Optio
         ));
         return None;
     }
+    if let (Some(pods6), None) = (request.pods6, me.pods6) {
+        problems.push(format!(
+            "the cluster gave this node no IPv6 of {pods6} for its pods, because it was there before: `kubectl delete node {}` and a restart \
+             give it some",
+            request.name
+        ));
+    }
     let mut others: Vec<&Node> = nodes.iter().filter(|n| n.name != request.name).collect();
     others.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut taken = vec![(mine, request.name.clone())];
+    let mut taken: Vec<(Cidr, &str)> = [Some(mine), me.pods6]
+        .into_iter()
+        .flatten()
+        .map(|range| (range, request.name.as_str()))
+        .collect();
     let mut peers = vec![];
     for node in others {
         let (Some(address), Some(pods)) = (node.address, node.pods) else {
             // It has just joined: the next event brings the rest.
             continue;
         };
-        let why = if !request.pods.holds_all(pods) {
-            Some(format!("{pods}, the range of its pods, is not in --cluster-cidr={}", request.pods))
-        } else if let Some((range, of)) = taken.iter().find(|(range, _)| range.overlaps(pods)) {
-            Some(format!("{pods}, the range of its pods, overlaps {range} of node {of}"))
-        } else if me.address == Some(address) {
+        let why = if me.address == Some(address) {
             Some(format!("its address {address} is this node's own"))
         } else if request.pods.holds(address) {
             Some(format!("its address {address} is one of the pods' network"))
         } else {
-            None
+            wrong_range(pods, Some(request.pods), &taken)
         };
         if let Some(why) = why {
             problems.push(format!("the pods of node {} are not reached from here: {why}", node.name));
-        } else {
-            taken.push((pods, node.name.clone()));
-            peers.push(Reachable {
-                name: node.name.clone(),
-                address,
-                pods,
-                key: node.key.clone(),
-            });
+            continue;
         }
+        taken.push((pods, &node.name));
+        let why = node.pods6.and_then(|range| wrong_range(range, request.pods6, &taken));
+        let pods6 = node.pods6.filter(|_| why.is_none());
+        if let Some(why) = why {
+            problems.push(format!("the pods of node {} are not reached by IPv6 from here: {why}", node.name));
+        }
+        taken.extend(pods6.map(|range| (range, node.name.as_str())));
+        peers.push(Reachable {
+            name: node.name.clone(),
+            address,
+            pods,
+            pods6,
+            key: node.key.clone(),
+        });
     }
-    Some((mine, peers))
+    Some((first, peers))
+}
+
+/// Why a node's pods cannot have these addresses.
+fn wrong_range(range: Cidr, all: Option<Cidr>, taken: &[(Cidr, &str)]) -> Option<String> {
+    match all {
+        None => {
+            return Some(format!(
+                "{range}, the range of its pods, is one of IPv6, and --cluster-cidr has none"
+            ));
+        }
+        Some(all) if !all.holds_all(range) => return Some(format!("{range}, the range of its pods, is not in --cluster-cidr={all}")),
+        Some(_) => {}
+    }
+    let (other, of) = taken.iter().find(|(other, _)| other.overlaps(range))?;
+    Some(format!("{range}, the range of its pods, overlaps {other} of node {of}"))
 }
 
 fn plain(wanted: &mut Wanted, peer: &Reachable, link: &Link) {
     let hop = Hop {
-        via: Some(peer.address),
+        via: Some(peer.address.into()),
         link: link.name.clone(),
         on_link: false,
     };
     wanted.routes.insert(peer.pods, hop);
 }
 
-fn through_vxlan(wanted: &mut Wanted, peer: &Reachable) {
-    let end = peer.pods.base();
-    let hop = Hop {
-        via: Some(end),
-        link: VXLAN.to_owned(),
-        on_link: true,
-    };
-    wanted.routes.insert(peer.pods, hop);
-    wanted.neighbours.insert(end, Mac::of_tunnel(end));
-    wanted.forwards.insert(Mac::of_tunnel(end), peer.address);
+/// The ends have one hardware address, by the first IPv4 address of their pods, and a neighbour of each family.
+fn through_vxlan(wanted: &mut Wanted, peer: &Reachable, ranges: impl IntoIterator<Item = Cidr>) {
+    let IpAddr::V4(first) = peer.pods.base() else { return };
+    for range in ranges {
+        let end = range.base();
+        let hop = Hop {
+            via: Some(end),
+            link: VXLAN.to_owned(),
+            on_link: true,
+        };
+        wanted.routes.insert(range, hop);
+        wanted.neighbours.insert(end, Mac::of_tunnel(first));
+        wanted.forwards.insert(Mac::of_tunnel(first), peer.address);
+    }
 }
 
 fn through_wireguard(wanted: &mut Wanted, peer: &Reachable) {
@@ -246,10 +297,11 @@ fn through_wireguard(wanted: &mut Wanted, peer: &Reachable) {
         link: WIREGUARD.to_owned(),
         on_link: false,
     };
-    wanted.routes.insert(peer.pods, hop);
+    let pods: Vec<Cidr> = [Some(peer.pods), peer.pods6].into_iter().flatten().collect();
+    wanted.routes.extend(pods.iter().map(|range| (*range, hop.clone())));
     let end = Peer {
         address: peer.address,
-        pods: peer.pods,
+        pods,
     };
     wanted.peers.insert(key.clone(), end);
 }

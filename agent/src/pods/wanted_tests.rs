@@ -13,6 +13,10 @@ fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
+fn to(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
 fn link(name: &str, mtu: u32, addresses: &[&str]) -> Link {
     Link {
         name: name.into(),
@@ -28,6 +32,7 @@ fn node(name: &str, address: &str, pods: &str, key: &str) -> Node {
         name: name.into(),
         address: address.parse().ok(),
         pods: pods.parse().ok(),
+        pods6: None,
         key: PublicKey::parse(key),
     }
 }
@@ -37,10 +42,15 @@ fn me() -> Node {
 }
 
 fn decide(backend: Backend, nodes: &[Node], links: &[Link]) -> Wanted {
+    decide_both(backend, None, nodes, links)
+}
+
+fn decide_both(backend: Backend, pods6: Option<&str>, nodes: &[Node], links: &[Link]) -> Wanted {
     let request = Request {
         name: "n1".into(),
         backend,
         pods: cidr("10.42.0.0/16"),
+        pods6: pods6.map(cidr),
     };
     let machine = Machine {
         links: links.to_vec(),
@@ -63,7 +73,7 @@ fn a_peer_on_our_link_and_one_behind_a_router() {
     let plain = (
         cidr("10.42.2.0/24"),
         Hop {
-            via: Some(ip("10.0.0.2")),
+            via: Some(to("10.0.0.2")),
             link: "eth0".into(),
             on_link: false,
         },
@@ -80,7 +90,7 @@ fn a_peer_on_our_link_and_one_behind_a_router() {
     let vxlan = decide(Backend::Vxlan, &nodes, &[eth0()]);
     let mac = Mac::of_tunnel(ip("10.42.3.0"));
     let through = Hop {
-        via: Some(ip("10.42.3.0")),
+        via: Some(to("10.42.3.0")),
         link: VXLAN.into(),
         on_link: true,
     };
@@ -93,7 +103,7 @@ fn a_peer_on_our_link_and_one_behind_a_router() {
                 address: ip("10.42.1.0")
             }),
             routes: BTreeMap::from([plain, (cidr("10.42.3.0/24"), through)]),
-            neighbours: BTreeMap::from([(ip("10.42.3.0"), mac)]),
+            neighbours: BTreeMap::from([(to("10.42.3.0"), mac)]),
             forwards: BTreeMap::from([(mac, ip("10.1.0.3"))]),
             mtu: Some(1450),
             ..Wanted::default()
@@ -106,7 +116,7 @@ fn a_peer_on_our_link_and_one_behind_a_router() {
         wireguard.peers[&PublicKey::parse(KEY).unwrap()],
         Peer {
             address: ip("10.1.0.3"),
-            pods: cidr("10.42.3.0/24")
+            pods: vec![cidr("10.42.3.0/24")]
         }
     );
     assert_eq!(wireguard.mtu, Some(1420));
@@ -116,6 +126,68 @@ fn a_peer_on_our_link_and_one_behind_a_router() {
     );
 
     assert_eq!(decide(Backend::None, &nodes, &[eth0()]), Wanted::default());
+}
+
+#[test]
+fn ipv6_of_pods_goes_through_the_tunnel() {
+    let six = |mut node: Node, range: &str| {
+        node.pods6 = range.parse().ok();
+        node
+    };
+    let near = node("near", "10.0.0.2", "10.42.2.0/24", OTHER);
+    let far = node("far", "10.1.0.3", "10.42.3.0/24", KEY);
+    let nodes = [
+        six(me(), "fd42:0:0:1::/64"),
+        six(near.clone(), "fd42:0:0:2::/64"),
+        six(far.clone(), "fd42:0:0:3::/64"),
+    ];
+    let links = [eth0()];
+    let both = |backend, nodes: &[Node]| decide_both(backend, Some("fd42::/56"), nodes, &links);
+    let ways = |wanted: &Wanted| -> Vec<String> { wanted.routes.iter().map(|(to, hop)| format!("{to} {}", hop.link)).collect() };
+
+    let vxlan = both(Backend::Vxlan, &nodes);
+    let all = [
+        "10.42.2.0/24 eth0",
+        "10.42.3.0/24 skerry-vxlan",
+        "fd42:0:0:2::/64 skerry-vxlan",
+        "fd42:0:0:3::/64 skerry-vxlan",
+    ];
+    assert_eq!(ways(&vxlan), all);
+    let (mac2, mac3) = (Mac::of_tunnel(ip("10.42.2.0")), Mac::of_tunnel(ip("10.42.3.0")));
+    let ends = [(to("10.42.3.0"), mac3), (to("fd42:0:0:2::"), mac2), (to("fd42:0:0:3::"), mac3)];
+    assert_eq!(vxlan.neighbours, BTreeMap::from(ends));
+    assert_eq!(vxlan.forwards, BTreeMap::from([(mac2, ip("10.0.0.2")), (mac3, ip("10.1.0.3"))]));
+    assert!(vxlan.problems.is_empty());
+
+    let wireguard = both(Backend::Wireguard, &nodes);
+    assert_eq!(wireguard.routes.len(), 4);
+    assert_eq!(
+        wireguard.peers[&PublicKey::parse(KEY).unwrap()].pods,
+        [cidr("10.42.3.0/24"), cidr("fd42:0:0:3::/64")]
+    );
+    let host_gw = both(Backend::HostGw, &nodes[..2]);
+    assert_eq!(ways(&host_gw), ["10.42.2.0/24 eth0"]);
+    assert!(host_gw.problems[0].contains("carries no IPv6"), "{:?}", host_gw.problems);
+
+    // A node's IPv6 that is not its own leaves its IPv4.
+    for (range, why) in [
+        ("fd42:0:0:1::/64", "overlaps fd42:0:0:1::/64 of node n1"),
+        ("fd43::/64", "is not in --cluster-cidr=fd42::/56"),
+    ] {
+        let done = both(Backend::Vxlan, &[nodes[0].clone(), six(near.clone(), range)]);
+        assert_eq!(ways(&done), ["10.42.2.0/24 eth0"]);
+        assert!(done.problems[0].contains(why), "{:?}", done.problems);
+    }
+    let done = decide(Backend::Vxlan, &[me(), nodes[1].clone()], &links);
+    assert_eq!(ways(&done), ["10.42.2.0/24 eth0"]);
+    assert!(done.problems[0].contains("--cluster-cidr has none"), "{:?}", done.problems);
+    // A node that was there before the cluster had both.
+    let done = both(Backend::Vxlan, &[me(), nodes[1].clone()]);
+    assert!(
+        done.problems[0].contains("gave this node no IPv6") && done.routes.len() == 2,
+        "{:?}",
+        done.problems
+    );
 }
 
 #[test]
@@ -230,17 +302,26 @@ fn any_node() -> impl Strategy<Value = Node> {
     ];
     let pods = (any::<u8>(), 8u8..=32).prop_map(|(n, prefix)| {
         Cidr {
-            address: Ipv4Addr::new(10, 42, n % 8, n),
+            address: Ipv4Addr::new(10, 42, n % 8, n).into(),
             prefix,
         }
         .network()
     });
-    (0u8..9, proptest::option::of(address), proptest::option::of(pods), any::<bool>()).prop_map(|(n, address, pods, keyed)| Node {
-        name: format!("n{n}"),
-        address,
-        pods,
-        key: PublicKey::parse(if keyed { KEY } else { "" }),
-    })
+    let six = proptest::option::of((0u8..9).prop_map(|n| cidr(&format!("fd42:0:0:{n}::/64"))));
+    (
+        0u8..9,
+        proptest::option::of(address),
+        proptest::option::of(pods),
+        six,
+        any::<bool>(),
+    )
+        .prop_map(|(n, address, pods, pods6, keyed)| Node {
+            name: format!("n{n}"),
+            address,
+            pods,
+            pods6,
+            key: PublicKey::parse(if keyed { KEY } else { "" }),
+        })
 }
 
 proptest! {
@@ -249,11 +330,12 @@ proptest! {
         nodes in proptest::collection::vec(any_node(), 0..8),
         backend in prop_oneof![Just(Backend::HostGw), Just(Backend::Vxlan), Just(Backend::Wireguard)],
     ) {
-        let done = decide(backend, &nodes, &[eth0()]);
+        let decide = |nodes: &[Node]| decide_both(backend, Some("fd42::/61"), nodes, &[eth0()]);
+        let done = decide(&nodes);
         let mine = nodes.iter().find(|n| n.name == "n1").and_then(|n| n.pods);
         let all: Vec<Cidr> = done.routes.keys().copied().collect();
         for (at, to) in all.iter().enumerate() {
-            prop_assert!(cidr("10.42.0.0/16").holds_all(*to));
+            prop_assert!(cidr("10.42.0.0/16").holds_all(*to) || cidr("fd42::/61").holds_all(*to));
             prop_assert!(mine.is_some_and(|m| !m.overlaps(*to)));
             prop_assert!(all.iter().skip(at + 1).all(|other| !other.overlaps(*to)));
         }
@@ -262,12 +344,12 @@ proptest! {
         turned.reverse();
         let unlike: BTreeSet<_> = nodes.iter().map(|n| &n.name).collect();
         if unlike.len() == nodes.len() {
-            prop_assert_eq!(&decide(backend, &turned, &[eth0()]), &done);
+            prop_assert_eq!(&decide(&turned), &done);
         }
         // Each end of a tunnel is whole.
         let ends: Vec<_> = done.routes.values().filter(|h| h.link == VXLAN).filter_map(|h| h.via).collect();
         prop_assert_eq!(&ends, &done.neighbours.keys().copied().collect::<Vec<_>>());
-        prop_assert_eq!(done.neighbours.len(), done.forwards.len());
-        prop_assert_eq!(done.routes.values().filter(|h| h.link == WIREGUARD).count(), done.peers.len());
+        prop_assert_eq!(done.neighbours.values().collect::<BTreeSet<_>>(), done.forwards.keys().collect::<BTreeSet<_>>());
+        prop_assert_eq!(done.routes.values().filter(|h| h.link == WIREGUARD).count(), done.peers.values().map(|p| p.pods.len()).sum::<usize>());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Command;
 use super::arguments::Component;
+use super::cidr::both;
 use super::datastore::{self, Datastore};
 use super::files;
 use super::paths::{CONF, DATASTORE, KINE_URL, PKI};
@@ -81,7 +82,7 @@ pub fn api_server(s: &Settings, address: Ipv4Addr) -> Command {
         format!("service-account-issuer=https://kubernetes.default.svc.{}", s.domain),
         format!("service-account-key-file={PKI}/sa.pub"),
         format!("service-account-signing-key-file={PKI}/sa.key"),
-        format!("service-cluster-ip-range={}", s.services),
+        format!("service-cluster-ip-range={}", both(s.services, s.services6)),
     ];
     flags.extend(datastore::api_server(s));
     flags.extend(s.node_ports.iter().map(|p| format!("service-node-port-range={p}")));
@@ -103,26 +104,34 @@ fn one_of_many(s: &Settings) -> Vec<String> {
 /// The controller-manager.
 pub fn controller_manager(s: &Settings) -> Command {
     let conf = format!("{CONF}/controller-manager.conf");
-    let flags = vec![
+    let mut flags = vec![
         "allocate-node-cidrs=true".into(),
         format!("authentication-kubeconfig={conf}"),
         format!("authorization-kubeconfig={conf}"),
         "bind-address=127.0.0.1".into(),
         format!("client-ca-file={PKI}/ca.crt"),
-        format!("cluster-cidr={}", s.pods),
+        format!("cluster-cidr={}", both(s.pods, s.pods6)),
         "cluster-name=kubernetes".into(),
         format!("cluster-signing-cert-file={PKI}/ca.crt"),
         format!("cluster-signing-key-file={PKI}/ca.key"),
         "controllers=*,bootstrapsigner,tokencleaner".into(),
         format!("kubeconfig={conf}"),
-        format!("node-cidr-mask-size={}", s.pods.node_prefix()),
+    ];
+    flags.extend(match s.pods6 {
+        None => vec![format!("node-cidr-mask-size={}", s.pods.node_prefix())],
+        Some(six) => vec![
+            format!("node-cidr-mask-size-ipv4={}", s.pods.node_prefix()),
+            format!("node-cidr-mask-size-ipv6={}", six.node_prefix()),
+        ],
+    });
+    flags.extend([
         "profiling=false".into(),
         format!("requestheader-client-ca-file={PKI}/front-proxy-ca.crt"),
         format!("root-ca-file={PKI}/ca.crt"),
         format!("service-account-private-key-file={PKI}/sa.key"),
-        format!("service-cluster-ip-range={}", s.services),
+        format!("service-cluster-ip-range={}", both(s.services, s.services6)),
         "use-service-account-credentials=true".into(),
-    ];
+    ]);
     let flags = [flags, one_of_many(s)].concat();
     command("kube-controller-manager", flags, Some(Component::ControllerManager), s)
 }
@@ -182,7 +191,7 @@ pub fn metrics_server(s: &Settings) -> Command {
 /// kube-proxy: kubelet's certificate, and a role for the group `system:nodes`.
 pub fn proxy(s: &Settings) -> Command {
     let flags = vec![
-        format!("cluster-cidr={}", s.pods),
+        format!("cluster-cidr={}", both(s.pods, s.pods6)),
         "healthz-bind-address=127.0.0.1:10256".into(),
         format!("hostname-override={}", s.node_name),
         format!("kubeconfig={CONF}/kubelet.conf"),

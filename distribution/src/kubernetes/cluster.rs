@@ -1,7 +1,7 @@
 //! What nodes are told of their cluster, and what our agent is told of its node: the files between programs.
 
 use super::backend::Backend;
-use super::cidr::Cidr;
+use super::cidr::{Cidr, Cidr6};
 use super::datastore::Datastore;
 use super::paths::{ADD_ONS, MANIFESTS};
 use super::settings::Settings;
@@ -20,8 +20,14 @@ pub const KEY: &str = "cluster.json";
 pub struct Cluster {
     /// The pods' network.
     pub pods: String,
+    /// The pods' network of IPv6, in a cluster that has both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods6: Option<String>,
     /// The services' network.
     pub services: String,
+    /// The services' network of IPv6, in a cluster that has both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services6: Option<String>,
     /// Address of the cluster's DNS.
     pub dns: Ipv4Addr,
     /// The cluster's domain.
@@ -39,7 +45,9 @@ impl Cluster {
     pub fn of(s: &Settings, facts: &Facts) -> Self {
         Self {
             pods: s.pods.to_string(),
+            pods6: s.pods6.map(|six| six.to_string()),
             services: s.services.to_string(),
+            services6: s.services6.map(|six| six.to_string()),
             dns: s.dns,
             domain: s.domain.clone(),
             backend: s.backend,
@@ -55,6 +63,8 @@ impl Settings {
     pub fn adopting(mut self, cluster: &Cluster) -> Self {
         self.pods = Cidr::parse(&cluster.pods).unwrap_or(self.pods);
         self.services = Cidr::parse(&cluster.services).unwrap_or(self.services);
+        self.pods6 = cluster.pods6.as_deref().and_then(Cidr6::parse);
+        self.services6 = cluster.services6.as_deref().and_then(Cidr6::parse);
         self.dns = cluster.dns;
         if super::node::is_subdomain(&cluster.domain) {
             self.domain.clone_from(&cluster.domain);
@@ -71,7 +81,7 @@ impl Settings {
 /// For `agent run`.
 pub fn agent(s: &Settings) -> Value {
     let manifests = [&[ADD_ONS], &MANIFESTS[..]].concat();
-    json!({
+    let mut agent = json!({
         "role": if s.role.is_server() { "server" } else { "worker" },
         "node_name": s.node_name,
         "manifests": manifests,
@@ -82,7 +92,11 @@ pub fn agent(s: &Settings) -> Value {
         "local_storage": s.local_storage,
         "metrics_server": s.metrics_server,
         "helm": s.helm,
-    })
+    });
+    if let Some(six) = s.pods6 {
+        agent["pods6"] = json!(six.to_string());
+    }
+    agent
 }
 
 /// For `agent join`.
@@ -104,7 +118,9 @@ mod tests {
 
     #[test]
     fn a_worker_takes_what_its_cluster_says() {
-        let server = settings("server --cluster-cidr=10.1.0.0/16 --cluster-domain=edge.local --flannel-backend=wireguard-native");
+        let server = settings(
+            "server --cluster-cidr=10.1.0.0/16,fd42::/56 --service-cidr=fd43::/112,10.43.0.0/16 --cluster-domain=edge.local --flannel-backend=wireguard-native",
+        );
         let told = Cluster::of(&server, &Facts::default());
         let worker = settings("agent --server https://a").adopting(&told);
         assert_eq!(Cluster::of(&worker, &Facts::default()), told);
@@ -117,7 +133,9 @@ mod tests {
     fn nonsense_from_the_cluster_leaves_what_was_there() {
         let told = Cluster {
             pods: "x".into(),
+            pods6: Some("10.0.0.0/8".into()),
             services: "10.0.0.0/99".into(),
+            services6: None,
             dns: Ipv4Addr::new(1, 2, 3, 4),
             domain: "-".into(),
             backend: Backend::Vxlan,

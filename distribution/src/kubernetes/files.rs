@@ -3,6 +3,7 @@
 //! YAML files are written as JSON, which YAML contains: nothing has to be quoted by hand.
 
 use super::add_ons;
+use super::cidr::both;
 use super::datastore::Datastore;
 use super::paths;
 use super::role::Role;
@@ -30,7 +31,12 @@ pub fn fixed(settings: &Settings, facts: &Facts) -> Vec<File> {
         files.push(File::new(KUBELET_JSON, 0o644, kubelet_text(settings)));
         // The range that the first node of a new cluster gets. Others are told theirs.
         if settings.network {
-            files.push(File::new(paths::CONFLIST, 0o644, conflist(&settings.pods.first_node().to_string())));
+            let first = [
+                Some(settings.pods.first_node().to_string()),
+                settings.pods6.map(|six| six.first_node().to_string()),
+            ];
+            let first: Vec<String> = first.into_iter().flatten().collect();
+            files.push(File::new(paths::CONFLIST, 0o644, conflist(&first)));
         }
     }
     files
@@ -81,7 +87,12 @@ conf_dir = "/etc/cni/net.d"
 }
 
 /// The pod network of one node: a bridge with addresses of `subnet`.
-pub fn conflist(subnet: &str) -> String {
+pub fn conflist(subnets: &[String]) -> String {
+    let ranges: Vec<Value> = subnets.iter().map(|subnet| json!([{ "subnet": subnet }])).collect();
+    let mut routes = vec![json!({ "dst": "0.0.0.0/0" })];
+    if subnets.iter().any(|subnet| subnet.contains(':')) {
+        routes.push(json!({ "dst": "::/0" }));
+    }
     pretty(&json!({
         "cniVersion": "1.0.0",
         "name": "skerry",
@@ -97,8 +108,8 @@ pub fn conflist(subnet: &str) -> String {
                     "type": "host-local",
                     // In memory: leases that outlive their pods in a power cut would use the range up.
                     "dataDir": "/run/cni/networks",
-                    "ranges": [[{ "subnet": subnet }]],
-                    "routes": [{ "dst": "0.0.0.0/0" }],
+                    "ranges": ranges,
+                    "routes": routes,
                 },
             },
             { "type": "portmap", "capabilities": { "portMappings": true }, "backend": "nftables" },
@@ -197,7 +208,7 @@ pub fn cluster(s: &Settings, facts: &Facts, endpoint: &str, names: &[String]) ->
         "encryptionAlgorithm": "ECDSA-P256",
         "etcd": etcd(s, names),
         "kubernetesVersion": facts.release.kubernetes,
-        "networking": { "dnsDomain": s.domain, "podSubnet": s.pods.to_string(), "serviceSubnet": s.services.to_string() },
+        "networking": { "dnsDomain": s.domain, "podSubnet": both(s.pods, s.pods6), "serviceSubnet": both(s.services, s.services6) },
     })
 }
 

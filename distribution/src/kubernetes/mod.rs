@@ -89,7 +89,10 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
         ready: Some("kube-ready".to_owned()),
         open: ports::open(&settings),
         pods: if settings.network {
-            vec![settings.pods.to_string()]
+            [Some(settings.pods.to_string()), settings.pods6.map(|six| six.to_string())]
+                .into_iter()
+                .flatten()
+                .collect()
         } else {
             vec![]
         },

@@ -5,7 +5,7 @@
 
 use super::arguments::{self, Component, Meaning};
 use super::backend::Backend;
-use super::cidr::Cidr;
+use super::cidr::{Cidr, Cidr6};
 use super::datastore::{Datastore, External};
 use super::farewell::{self, Grace};
 use super::node::{self, Taint};
@@ -47,8 +47,12 @@ pub struct Settings {
     pub sans: BTreeSet<String>,
     /// The pods' network.
     pub pods: Cidr,
+    /// The pods' network of IPv6, in a cluster that has both.
+    pub pods6: Option<Cidr6>,
     /// The services' network.
     pub services: Cidr,
+    /// The services' network of IPv6, in a cluster that has both.
+    pub services6: Option<Cidr6>,
     /// Ports of `NodePort` services.
     pub node_ports: Option<String>,
     /// Address of the cluster's DNS.
@@ -99,6 +103,36 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
 }
 
+/// Reads the pods' or the services' network: one of IPv4, and perhaps one of IPv6 beside it, in either order. What is wrong, and what
+/// to write.
+fn networks(meaning: Meaning, value: &str) -> Result<(Cidr, Option<Cidr6>), (&'static str, &'static str)> {
+    let words: Vec<&str> = value.split(',').map(str::trim).collect();
+    let four = words.iter().find_map(|word| Cidr::parse(word)).filter(|c| c.prefix() <= 28);
+    let four = four.ok_or((
+        "IPv4 network of at least 16 addresses",
+        "one like 10.42.0.0/16; one of IPv6 may stand beside it",
+    ))?;
+    let (largest, form) = match meaning {
+        // The API server's limit: 2²⁰ services.
+        Meaning::ServiceCidr => (
+            108,
+            "10.43.0.0/16,fd43::/112: one network of each family, and that of IPv6 no larger than /108",
+        ),
+        _ => (0, "10.42.0.0/16,fd42::/56: one network of each family"),
+    };
+    match words.as_slice() {
+        [_] => Ok((four, None)),
+        [a, b] => match Cidr6::parse(a)
+            .or_else(|| Cidr6::parse(b))
+            .filter(|six| (largest..=120).contains(&six.prefix()))
+        {
+            Some(six) => Ok((four, Some(six))),
+            None => Err(("network of IPv4 with one of IPv6", form)),
+        },
+        _ => Err(("network of IPv4 with one of IPv6", form)),
+    }
+}
+
 /// Variables that change how a component behaves under another supervisor, and so must not reach it.
 pub const DENIED: &[&str] = &[
     "INVOCATION_ID",
@@ -124,7 +158,9 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         node_ip: None,
         sans: BTreeSet::new(),
         pods,
+        pods6: None,
         services,
+        services6: None,
         node_ports: None,
         dns: services.nth(10),
         domain: "cluster.local".to_owned(),
@@ -298,19 +334,19 @@ impl Reader<'_> {
                 let what = format!("{value}: named in the API server's certificate, but not announced as the node's external address");
                 Problem::warning(key, what, "nothing is to be done; pods do not need it")
             }
-            Meaning::ClusterCidr | Meaning::ServiceCidr => match value.split(',').find_map(Cidr::parse).filter(|c| c.prefix() <= 28) {
-                Some(cidr) if meaning == Meaning::ClusterCidr => {
-                    self.settings.pods = cidr;
+            Meaning::ClusterCidr | Meaning::ServiceCidr => match networks(meaning, value) {
+                Ok((cidr, six)) if meaning == Meaning::ClusterCidr => {
+                    (self.settings.pods, self.settings.pods6) = (cidr, six);
                     return;
                 }
-                Some(cidr) => {
-                    self.settings.services = cidr;
+                Ok((cidr, six)) => {
+                    (self.settings.services, self.settings.services6) = (cidr, six);
                     if !self.dns_given {
                         self.settings.dns = cidr.nth(10);
                     }
                     return;
                 }
-                None => bad("IPv4 network of at least 16 addresses", "one like 10.42.0.0/16"),
+                Err((what, form)) => bad(what, form),
             },
             Meaning::ClusterDns => match first_v4(value) {
                 Some(ip) => {

@@ -75,6 +75,33 @@ fn arguments_take_effect() {
 }
 
 #[test]
+fn networks_of_both_families() {
+    let shown = |line: &str| {
+        let (s, problems) = args(line);
+        assert_eq!(problems, [], "{line}");
+        let six = |six: Option<Cidr6>| six.map(|six| six.to_string()).unwrap_or_default();
+        [
+            s.pods.to_string(),
+            six(s.pods6),
+            s.services.to_string(),
+            six(s.services6),
+            s.dns.to_string(),
+        ]
+        .join(" ")
+    };
+    assert_eq!(shown("server"), "10.42.0.0/16  10.43.0.0/16  10.43.0.10");
+    let both = "server --cluster-cidr=10.1.0.0/16,2001:cafe:42::/56 --service-cidr=10.2.0.0/16,2001:cafe:43::/112";
+    assert_eq!(
+        shown(both),
+        "10.1.0.0/16 2001:cafe:42::/56 10.2.0.0/16 2001:cafe:43::/112 10.2.0.10"
+    );
+    assert_eq!(
+        shown("server --cluster-cidr=fd42::/56,10.1.0.0/16"),
+        "10.1.0.0/16 fd42::/56 10.43.0.0/16  10.43.0.10"
+    );
+}
+
+#[test]
 fn what_is_wrong_is_named_and_only_that_is_lost() {
     for (line, why) in [
         ("server --node-name a_b", "no node name"),
@@ -82,6 +109,16 @@ fn what_is_wrong_is_named_and_only_that_is_lost() {
         ("server --node-label -x=y", "no label"),
         ("server --node-ip fe80::1", "no IPv4 address"),
         ("server --cluster-cidr 10.0.0.0/30", "no IPv4 network"),
+        ("server --cluster-cidr fd42::/56", "no IPv4 network"),
+        (
+            "server --cluster-cidr 10.1.0.0/16,10.2.0.0/16",
+            "no network of IPv4 with one of IPv6",
+        ),
+        (
+            "server --cluster-cidr 10.1.0.0/16,fd42::/56,fd43::/56",
+            "no network of IPv4 with one of IPv6",
+        ),
+        ("server --service-cidr 10.1.0.0/16,fd43::/64", "no network of IPv4 with one of IPv6"),
         ("server --flannel-backend ipsec", "no pod network"),
         ("server --write-kubeconfig-mode 999", "no file mode"),
         ("server --tls-san a_b", "neither a name nor an address"),
