@@ -149,6 +149,44 @@ pub fn sysctls(s: &Settings) -> Failures {
     s.config.skerry.sysctls.iter().filter_map(set).collect()
 }
 
+/// Of huge pages and the memory that the kernel keeps free (`Documentation/admin-guide/mm/transhuge.rst`, `sysctl/vm.rst`).
+const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+const MIN_FREE: &str = "vm.min_free_kbytes";
+/// What is kept free at least: packets come in bursts.
+const MIN_FREE_KIB: u64 = 16 << 10;
+
+/// Debian's kernel backs every large range of memory by pages of 2 MiB, touched or not: a node's Kubernetes, whose programs reserve
+/// much and touch little, takes a third more of it. Here only who asks for them (`madvise`) gets them. For their sake the kernel
+/// also keeps some 66 MiB free, whatever the machine has; now it keeps what it would without them. The owner's kernel command line
+/// and `sysctls` win.
+pub fn memory(s: &Settings) -> Failures {
+    let owners = s.root.text("/proc/cmdline").unwrap_or_default();
+    if !is_node(&s.config) || owners.contains("transparent_hugepage=") || !s.root.at(HUGE_PAGES).exists() {
+        return vec![];
+    }
+    let mut failures: Failures = write(&s.root, HUGE_PAGES, "madvise")
+        .context("giving huge pages to who asks only")
+        .err()
+        .into_iter()
+        .collect();
+    let is_owners = s.config.skerry.sysctls.keys().any(|key| path_of(key) == path_of(MIN_FREE));
+    let total = s.root.text("/proc/meminfo").and_then(|text| total_kib(&text));
+    if let Some(total) = total.filter(|_| !is_owners) {
+        failures.extend(set(&s.root, MIN_FREE, &min_free_kib(total).to_string()).err());
+    }
+    failures
+}
+
+/// The kernel's own formula (`mm/page_alloc.c`, `calculate_min_free_kbytes`), and at least [`MIN_FREE_KIB`].
+fn min_free_kib(total_kib: u64) -> u64 {
+    (total_kib * 16).isqrt().clamp(MIN_FREE_KIB, 256 << 10)
+}
+
+fn total_kib(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 fn ours(config: &Config) -> impl Iterator<Item = (&'static str, &'static str)> {
     let kubernetes = if is_node(config) { KUBERNETES_SYSCTLS } else { &[] };
     SYSCTLS.iter().chain(kubernetes).copied()
@@ -174,14 +212,13 @@ fn path_of(key: &str) -> String {
     format!("/proc/sys/{}", path.trim_matches('/'))
 }
 
+fn write(root: &Root, path: &str, value: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).open(root.at(path))?;
+    file.write_all(value.as_bytes())
+}
+
 fn set(root: &Root, key: &str, value: &str) -> Result<()> {
-    let write = || {
-        std::fs::OpenOptions::new()
-            .write(true)
-            .open(root.at(path_of(key)))?
-            .write_all(value.as_bytes())
-    };
-    write().map_err(|why| match why.kind() {
+    write(root, &path_of(key), value).map_err(|why| match why.kind() {
         std::io::ErrorKind::NotFound => {
             anyhow::anyhow!("setting {key}: this kernel has no such parameter (yet: its module may be missing)")
         }
@@ -228,6 +265,37 @@ mod tests {
         );
         assert_eq!(s.root.word("/proc/sys/vm/max_map_count").unwrap(), "7");
         assert_eq!(s.root.word("/proc/sys/vm/overcommit_memory").unwrap(), "1");
+    }
+
+    #[test]
+    fn huge_pages_are_for_who_asks() {
+        let said = |cmdline: &str, sysctls: &[(&str, &str)]| {
+            let root = scratch("memory");
+            for (path, text) in [
+                (HUGE_PAGES, ""),
+                ("/proc/sys/vm/min_free_kbytes", ""),
+                ("/proc/cmdline", cmdline),
+                ("/proc/meminfo", "MemTotal:        2984348 kB\nMemFree: 1 kB\n"),
+            ] {
+                root.write(path, text, 0o644).unwrap();
+            }
+            let mut config = Config::default();
+            config.skerry.sysctls = sysctls.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let s = Settings {
+                root,
+                config,
+                facts: Facts::default(),
+            };
+            assert!(memory(&s).is_empty());
+            let word = |path: &str| s.root.text(path).unwrap();
+            (word(HUGE_PAGES), word("/proc/sys/vm/min_free_kbytes"))
+        };
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(said("quiet", &[]), pair("madvise", "16384"));
+        assert_eq!(said("quiet transparent_hugepage=always", &[]), pair("", ""));
+        assert_eq!(said("", &[("vm.min_free_kbytes", "70000")]), pair("madvise", ""));
+        let gib = |n: u64| min_free_kib(n << 20);
+        assert_eq!((gib(1), gib(16), gib(64), gib(1 << 20)), (16384, 16384, 32768, 262_144));
     }
 
     #[test]

@@ -77,6 +77,7 @@ const NETWORK: &[Step] = &[
 const BOOT: &[Step] = &[
     ("clock", time::floor),
     ("modules", kernel::modules),
+    ("memory", kernel::memory),
     ("sysctls", kernel::sysctls),
     ("hostname", identity::hostname),
     ("machine-id", identity::machine_id),
