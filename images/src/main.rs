@@ -75,6 +75,12 @@ enum Wanted {
     },
     /// Make the ISO of a release, for discs and sticks; print its size and what is in it
     Iso(iso::Request),
+    /// Print the path of a Debian root with these packages, for servers that tests talk to
+    Servers {
+        /// Debian's names of them
+        #[arg(required = true)]
+        packages: Vec<String>,
+    },
     /// Write the manifest of a changed release folder anew, and sign it with the developer's key
     Sign {
         /// The folder
@@ -131,6 +137,10 @@ fn perform(wanted: Wanted) -> Result<()> {
             println!("{}", weigh::report(&out)?);
         }
         Wanted::Tools => println!("{}", tools(&cache)?.path().display()),
+        Wanted::Servers { packages } => {
+            let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+            println!("{}", Root::servers(&cache, &Mirror::of_host(), &packages)?.path().display());
+        }
         Wanted::Program { name } => println!("{}", image::program(&cache, &checkout, &name)?.display()),
         Wanted::Oci { out } => {
             for path in image::containers(&cache, &checkout, &out)? {

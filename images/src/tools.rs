@@ -42,9 +42,18 @@ impl Root {
     /// The tools root, made if need be.
     pub fn tools(cache: &Cache, mirror: &Mirror) -> Result<Self> {
         let packages: Vec<&str> = TOOLS.iter().map(|(package, _)| *package).collect();
+        Self::installed(cache, mirror, "tools", &packages)
+    }
+
+    /// A root with other people's servers, made if need be.
+    pub fn servers(cache: &Cache, mirror: &Mirror, packages: &[&str]) -> Result<Self> {
+        Self::installed(cache, mirror, "servers", packages)
+    }
+
+    fn installed(cache: &Cache, mirror: &Mirror, kind: &'static str, packages: &[&str]) -> Result<Self> {
         let request = Request {
-            kind: "tools",
-            packages: &packages,
+            kind,
+            packages,
             variant: Variant::Installed,
             with_firmware: false,
             epoch: "",

@@ -59,6 +59,8 @@ pub struct Node {
     pub apart: bool,
     /// More lines of its configuration.
     pub more: String,
+    /// Files of this computer to put on its data disk, each with its place there.
+    pub files: Vec<(String, PathBuf)>,
     /// Its hardware clock, `2027-09-17T10:00:00`; none: now.
     pub clock: Option<String>,
 }
@@ -74,6 +76,7 @@ impl Node {
             flags: vec![],
             apart: false,
             more: String::new(),
+            files: vec![],
             clock: None,
         }
     }
@@ -139,6 +142,7 @@ impl<'a> Cluster<'a> {
     /// Makes a node's data disk anew and starts it.
     pub fn install(&self, node: &Node) -> Result<Machine> {
         let seed = Seed::config(node.config(self.lab)).copy("var/lib/rancher/k3s/agent/images/hello.tar", &self.hello);
+        let seed = node.files.iter().fold(seed, |seed, (path, from)| seed.copy(path, from));
         let data = self.lab.data_disk(&self.machine(node), &seed, DISK)?;
         self.boot(node, &data)
     }

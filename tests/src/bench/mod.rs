@@ -1,5 +1,6 @@
 //! The figures of `make bench`: ours beside others', from the same kernel, root and computer, in turns.
 
+pub mod cluster;
 pub mod disk;
 pub mod install;
 pub mod others;
@@ -14,13 +15,16 @@ pub fn mebibytes(bytes: u64) -> f64 {
 }
 
 /// The parts of `make bench`, and what each measures.
-pub const PARTS: [(&str, &str); 6] = [
+pub const PARTS: [(&str, &str); 9] = [
     ("pid1", "PID 1 beside a static C floor and busybox init"),
     ("config", "reading a configuration"),
     ("install", "skerry install beside dd and RAUC"),
     ("size", "what is downloaded"),
     ("disk", "boots from a flashed disk"),
     ("node", "a node up to its first pod"),
+    ("worker", "a worker beside a server, what it weighs, and its load balancer"),
+    ("servers", "three servers from nothing"),
+    ("tunnels", "VXLAN and WireGuard beside plain routes"),
 ];
 
 /// Which parts run: all, or those that `only` names, with commas between. `Err` names what is no part.

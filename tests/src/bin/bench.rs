@@ -1,10 +1,11 @@
-//! `make bench`: our figures beside others', in one run; the table comes last. `ONLY=install,disk` for some of it, `N` rounds.
+//! `make bench`: our figures beside others', in one run; the table comes last. `ONLY=install,disk` for some of it, `N` rounds, `NODES`
+//! rounds of those that run Kubernetes.
 
 #![allow(clippy::print_stdout, reason = "printing figures is this program's job")]
 
 use anyhow::{Context, Result};
 use skerry_tests::bench::others::{self, Other};
-use skerry_tests::bench::{PARTS, Row, chosen, disk, install, median, ours, table};
+use skerry_tests::bench::{PARTS, Row, chosen, cluster, disk, install, median, ours, table};
 use skerry_tests::cases::Bench;
 use skerry_tests::machine::Lab;
 use skerry_tests::machine::release;
@@ -12,6 +13,14 @@ use skerry_tests::suite::{step, tiers};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if std::env::args().len() > 1 {
+        println!("bench: our figures beside others', in one run; the table comes last.\n\nIt is told by the environment:");
+        println!("  ONLY=PART,…  some of it (default: all)\n  N=5          rounds\n  NODES=3      rounds of node and worker\n\nParts:");
+        for (name, what) in PARTS {
+            println!("  {name:<8} {what}");
+        }
+        return ExitCode::SUCCESS;
+    }
     let rounds = std::env::var("N").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
     let nodes = std::env::var("NODES").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
     let parts = match chosen(std::env::var("ONLY").ok().as_deref()) {
@@ -50,7 +59,7 @@ fn run(parts: &[&str], rounds: usize, nodes: usize) -> Result<Vec<Row>> {
     if does("config") {
         rows.push(config()?);
     }
-    if !["pid1", "disk", "node"].into_iter().any(does) {
+    if !["pid1", "disk", "node", "worker", "servers", "tunnels"].into_iter().any(does) {
         return Ok(rows);
     }
     let hello = release::hello()?;
@@ -73,6 +82,19 @@ fn run(parts: &[&str], rounds: usize, nodes: usize) -> Result<Vec<Row>> {
     if does("node") && nodes > 0 {
         println!("Power-on → a pod's log, {nodes} times:");
         rows.extend(node(&bench, nodes)?);
+    }
+    let tell = &mut |line: &str| println!("  {line}");
+    if does("worker") {
+        println!("A worker beside a server:");
+        rows.extend(cluster::worker(&bench, nodes, tell)?);
+    }
+    if does("servers") {
+        println!("Three servers:");
+        rows.extend(cluster::servers(&bench, tell)?);
+    }
+    if does("tunnels") {
+        println!("Between two machines:");
+        rows.extend(cluster::tunnels(&bench, tell)?);
     }
     Ok(rows)
 }

@@ -118,6 +118,63 @@ pub fn wireguard(bench: &Bench, checks: &mut Checks) -> Result<()> {
     through(bench, checks, "wireguard", [first, Node::new(2, Part::Worker)], &tunnel)
 }
 
+/// Pods with an address of each family, on nodes that share no link and have no IPv6 among themselves.
+pub fn both(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let first = Node {
+        flags: vec![
+            "\"--cluster-cidr=10.42.0.0/16,fd42::/56\"",
+            "\"--service-cidr=10.43.0.0/16,fd43::/112\"",
+        ],
+        apart: true,
+        ..Node::new(1, Part::First)
+    };
+    let second = Node {
+        apart: true,
+        ..Node::new(2, Part::Worker)
+    };
+    let six = |pod: &str| format!("$(kubectl get pod {pod} -o jsonpath='{{.status.podIPs[1].ip}}')");
+    let fetch = |from: &str, to: &str| {
+        format!(
+            "IP={}; kubectl exec {from} -- /bin/busybox wget -T 20 -qO- \"http://[$IP]/body\" | wc -c",
+            six(to)
+        )
+    };
+    let (there, back) = (fetch("on-1", "on-2"), fetch("on-2", "on-1"));
+    let own = format!(
+        "IP={}; kubectl exec on-1 -- /bin/busybox wget -T 20 -qO- \"http://[$IP]/name\" >/dev/null; kubectl logs on-2 | grep -c -F \"{}\"",
+        six("on-2"),
+        six("on-1")
+    );
+    let service = "kubectl patch service pair -p '{\"spec\":{\"ipFamilyPolicy\":\"RequireDualStack\"}}' >/dev/null; IP=$(kubectl get service pair -o jsonpath='{.spec.clusterIPs[1]}'); \
+                   for i in 1 2 3 4 5 6 7 8 9 10; do kubectl exec on-2 -- /bin/busybox wget -T 10 -qO- \"http://[$IP]/name\"; done | sort -u | wc -l";
+    let probes = [
+        (
+            "each node has a range of each family",
+            "kubectl get nodes -o jsonpath='{.items[*].spec.podCIDRs[1]}'",
+            Expect::Is("fd42::/64 fd42:0:0:1::/64"),
+        ),
+        (
+            "the worker's pods are behind the tunnel",
+            "ip -6 route show dev skerry-vxlan",
+            Expect::Has("fd42:0:0:1::/64 via fd42:0:0:1::"),
+        ),
+        ("64 KiB from a worker's pod by IPv6", &there, Expect::Is("65536")),
+        ("64 KiB from a server's pod by IPv6", &back, Expect::Is("65536")),
+        ("pods see each other's own IPv6 address", &own, Expect::Success),
+        (
+            "a Service of both families answers from both nodes by IPv6",
+            service,
+            Expect::Is("2"),
+        ),
+        (
+            "nothing is wrong with the pods' network",
+            "skerry network | grep -A9 '^pods of'",
+            Expect::Is("pods of other nodes: vxlan, mtu 1450\nnothing is waited for"),
+        ),
+    ];
+    through(bench, checks, "both", [first, second], &probes)
+}
+
 /// The worker gets another address while it runs: the cluster is told, and its pods are reached there.
 pub fn renumbered(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let lab = &bench.lab;

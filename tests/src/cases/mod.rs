@@ -28,6 +28,7 @@ mod root;
 mod slots;
 pub mod start;
 mod upgrade;
+mod volumes;
 mod wifi;
 
 use crate::machine::{Lab, Machine, release};
@@ -72,11 +73,13 @@ const ALONE: &[&str] = &[
     "datastore",
     "late",
     "add-ons",
+    "volumes",
     "servers",
     "join",
     "join-refused",
     "pods-vxlan",
     "pods-wireguard",
+    "pods-both",
     "renumbered",
     "full-config",
     "second-boot",
@@ -483,6 +486,12 @@ pub const TABLE: &[Case] = &[
         join::wireguard,
     ),
     torture(
+        "pods-both",
+        230,
+        "pods and Services with IPv4 and IPv6, on nodes that have only IPv4 among themselves",
+        join::both,
+    ),
+    torture(
         "renumbered",
         300,
         "a worker gets another address while it runs: the cluster is told, and its pods are reached",
@@ -493,6 +502,12 @@ pub const TABLE: &[Case] = &[
         290,
         "k3s's add-ons: a claim is bound and written, kubectl top, a LoadBalancer from outside, charts from three places",
         add_ons::add_ons,
+    ),
+    torture(
+        "volumes",
+        510,
+        "NFS and iSCSI volumes in a pod, through a restart, a power cut, and servers that fall silent",
+        volumes::volumes,
     ),
     torture(
         "join-refused",

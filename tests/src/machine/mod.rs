@@ -25,6 +25,7 @@ use release::Release;
 use serde_json::json;
 use serial::{Found, Serial};
 use ssh::{Key, Output, Ssh};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
@@ -168,6 +169,8 @@ pub struct Request {
     pub nic: &'static str,
     /// Its place on a network of several machines, instead of a network of its own.
     pub plug: Option<wire::Plug>,
+    /// Addresses with a port on its own network, each with a program that is started for every connection and is its other end.
+    pub served: Vec<(String, PathBuf)>,
     /// A port for the guest agent: see [`Machine::agent`].
     pub agent: bool,
     /// More words for the kernel command line.
@@ -203,6 +206,7 @@ impl Request {
             iso: None,
             nic: "virtio-net-pci",
             plug: None,
+            served: vec![],
             agent: false,
             words: vec![],
             clock: None,
@@ -329,7 +333,6 @@ impl Lab {
             .zip(&request.more_disks)
             .flat_map(|(n, path)| drive(&format!("more{n}"), path, true))
             .collect();
-        let net = &request.network;
         let mut command = self.tools.qemu()?;
         command
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,sata=off"])
@@ -339,13 +342,10 @@ impl Lab {
         command.args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"]);
         command.args(["-chardev", "socket,id=console,fd=1", "-serial", "chardev:console"]);
         command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
-        let (way, mac) = request.plug.as_ref().map_or_else(
-            || {
-                let user = format!("user,id=net,net={net}.0/24,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:0-:6443");
-                (user, MAC)
-            },
-            |plug| (plug.words(), plug.mac.as_str()),
-        );
+        let (way, mac) = match &request.plug {
+            Some(plug) => (plug.words(), plug.mac.as_str()),
+            None => (own_network(request), MAC),
+        };
         command.args(["-netdev", &way]);
         command.arg("-device").arg(format!("{},netdev=net,mac={mac},romfile=", request.nic));
         if request.agent {
@@ -459,6 +459,16 @@ fn limit(child: Arc<Mutex<Child>>, limit: Duration) -> Sender<()> {
         }
     });
     over
+}
+
+/// A network with nobody else, whose router is QEMU: the machine's ports 22 and 6443 are open on 127.0.0.1.
+fn own_network(request: &Request) -> String {
+    let net = &request.network;
+    let mut user = format!("user,id=net,net={net}.0/24,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:0-:6443");
+    for (address, program) in &request.served {
+        let _ = write!(user, ",guestfwd=tcp:{address}-cmd:{}", program.display()); // a string takes everything
+    }
+    user
 }
 
 /// The host's port that leads to `guest` in the table that QEMU prints.
