@@ -42,7 +42,9 @@ pub struct Pace {
     pub again: Duration,
     /// So long nothing may have changed before something is removed.
     pub still: Duration,
-    /// After a failure, twice as long each time.
+    /// As long as the API server, which runs on this machine, does not answer.
+    pub unheard: Duration,
+    /// After a failure, then twice as long each time: a new cluster refuses pods for some seconds, until it has made their accounts.
     pub soonest: Duration,
     /// But not longer.
     pub latest: Duration,
@@ -55,6 +57,7 @@ impl Default for Pace {
         Self {
             again: Duration::from_secs(300),
             still: Duration::from_secs(10),
+            unheard: Duration::from_secs(3),
             soonest: Duration::from_secs(2),
             latest: Duration::from_secs(120),
             burst: Duration::from_millis(500),
@@ -81,19 +84,20 @@ pub async fn run(places: Places, agent: Agent, pace: Pace) {
         let ear = Ear::open(&manifests.root, &names);
         let done = manifests.pass(&places).await;
         let until = match &done {
+            Ok(next) if next.failed => {
+                let until = next.at.min(Instant::now() + wait);
+                wait = (wait * 2).min(manifests.pace.latest);
+                until
+            }
             Ok(next) => {
-                if next.failed {
-                    wait = (wait * 2).min(manifests.pace.latest);
-                } else {
-                    wait = manifests.pace.soonest;
-                }
-                if next.failed { next.at.min(Instant::now() + wait) } else { next.at }
+                wait = manifests.pace.soonest;
+                next.at
             }
             Err(why) => {
                 tracing::debug!("applying manifests: {why:#}");
                 manifests.cluster = None;
-                wait = (wait * 2).min(manifests.pace.latest / 4);
-                Instant::now() + wait
+                wait = manifests.pace.soonest;
+                Instant::now() + manifests.pace.unheard
             }
         };
         match ear {
