@@ -13,6 +13,7 @@
 //! | [`approve`] | on servers: who may become which node |
 //! | [`balancer`], [`servers`] | on workers: the way to the servers |
 //! | [`renew`], [`control`] | on workers: a new certificate in time; what holds it is restarted by PID 1 |
+//! | [`moved`] | the machine has other addresses: who looks after the node's is told
 //! | [`pods`] | how the pods of one node reach those of another |
 //! | [`manifests`] | on servers: the owner's files become objects, and stay so |
 //! | [`service_lb`] | on servers: Services of type `LoadBalancer` get addresses |
@@ -41,6 +42,7 @@ pub mod local_path;
 pub mod log;
 pub mod manifests;
 pub mod members;
+pub mod moved;
 pub mod places;
 pub mod pods;
 pub mod renew;

@@ -11,7 +11,7 @@ use crate::client::{self, now};
 use crate::files::{self, Agent, Role, Servers};
 use crate::issue::LIFE;
 use crate::places::Places;
-use crate::{approve, conditions, helm, local_path, manifests, members, pods, renew, service_lb};
+use crate::{approve, conditions, helm, local_path, manifests, members, moved, pods, renew, service_lb};
 use anyhow::{Context, Result};
 use kube::Client;
 use skerry_distribution::kubernetes::paths::{METRICS_CRT, METRICS_KEY};
@@ -50,6 +50,7 @@ pub async fn run(places: &Places, notify: &Notify) -> Result<()> {
         }
     };
     tokio::spawn(conditions::run(places.clone(), agent.node_name.clone()));
+    tokio::spawn(moved(places.clone()));
     tracing::info!(node = agent.node_name, role = ?agent.role, "the node's agent is up");
     notify.say("READY=1");
     loop {
@@ -74,6 +75,14 @@ fn metrics(places: &Places) -> Result<()> {
 async fn network(places: Places, agent: Agent) {
     while let Err(why) = pods::run(places.clone(), agent.clone()).await {
         tracing::error!("keeping the pod network: {why:#}; trying again");
+        sleep(LOOK).await;
+    }
+}
+
+/// A node goes on without: then a new address is seen within a minute.
+async fn moved(places: Places) {
+    while let Err(why) = moved::follow(&places.control).await {
+        tracing::warn!("following the machine's addresses: {why:#}; trying again");
         sleep(LOOK).await;
     }
 }

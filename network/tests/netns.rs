@@ -10,7 +10,7 @@
 )]
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -52,7 +52,7 @@ struct Lab {
 impl Lab {
     fn new(name: &str) -> Option<Self> {
         if let Some(reason) = unable() {
-            println!("SKIP network netns: {reason}");
+            remark(&format!("skipped: {reason}"));
             return None;
         }
         let id = format!("sk{name}{}", std::process::id());
@@ -628,7 +628,7 @@ impl Group {
             .find(|root| root.join("cgroup.controllers").exists());
         let made = root.map(|root| root.join(name)).filter(|path| fs::create_dir(path).is_ok());
         if made.is_none() {
-            println!("SKIP network netns: no control groups (version 2)");
+            remark("elsewhere: no control groups (version 2) here; machine test network-firewall");
         }
         made.map(Self)
     }
@@ -658,7 +658,7 @@ impl Drop for Group {
 fn the_firewall_closes_the_systems_own_ports() {
     let runs = |words: &[&str]| Command::new(words[0]).args(&words[1..]).output().is_ok_and(|o| o.status.success());
     if !runs(&["nft", "--version"]) || !runs(&["python3", "--version"]) {
-        println!("SKIP network netns: no `nft` or no `python3`");
+        remark("skipped: the firewall: no `nft` or no `python3`");
         return;
     }
     let Some(mut lab) = Lab::new("w4") else { return };
@@ -776,7 +776,7 @@ fn can_make(lab: &Lab, kind: &str, more: &str) -> bool {
         )
         .contains("yes");
     if !able {
-        println!("SKIP network netns: this kernel makes no {kind}");
+        remark(&format!("elsewhere: this kernel makes no {kind}; machine test network-devices"));
     }
     able
 }
@@ -991,4 +991,9 @@ fn a_server_that_sends_nonsense_breaks_nothing() {
     }
     println!("{seen} answers in {rounds} rounds");
     assert!(seen >= 400, "it was not asked\n{}", lab.read("log"));
+}
+
+/// To whoever reads whether anything was skipped, from whom println! is kept.
+fn remark(words: &str) {
+    let _ = writeln!(std::io::stderr(), "{words}"); // nobody reads
 }

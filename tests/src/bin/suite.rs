@@ -224,6 +224,9 @@ impl Runner {
                 String::new()
             };
             self.say(name, &format!("ok{tests} in {took}"));
+            for remark in count::remarks(&ended.output) {
+                self.say("", &remark);
+            }
         } else {
             let failures = count::failures(&ended.output).join(", ");
             self.say(name, &format!("FAILED in {took} {failures}"));

@@ -84,6 +84,7 @@ const ALONE: &[&str] = &[
     "full-config",
     "second-boot",
     "address-changed",
+    "renumbered-server",
     "disk-full-node",
     "clock-later",
     "live",
@@ -138,7 +139,7 @@ pub const TABLE: &[Case] = &[
         "BIOS: GRUB boots and writes what the model of it says, in 52 states",
         grub::bios,
     ),
-    always(
+    torture(
         "grub-uefi",
         105,
         "UEFI: GRUB boots and writes what the model of it says, in 26 states",
@@ -387,7 +388,7 @@ pub const TABLE: &[Case] = &[
         "a damaged root block is an I/O error, never wrong bytes",
         root::damage,
     ),
-    always(
+    torture(
         "clock-unset",
         90,
         "a clock at 1970: never before the release was made, waits for the network's time, says so, and goes on",
@@ -431,7 +432,7 @@ pub const TABLE: &[Case] = &[
         broken::logins,
     ),
     always("full-config", 190, "every k3OS key takes effect, and the node is Ready", node::full),
-    always(
+    torture(
         "second-boot",
         165,
         "after a power cut: same CA, state kept, pod back; DNS, a Service, containerd restarted",
@@ -540,6 +541,12 @@ pub const TABLE: &[Case] = &[
         node::address_changed,
     ),
     torture(
+        "renumbered-server",
+        200,
+        "the only server gets another address while it runs: Ready under it, its certificate right, its pods reached",
+        node::renumbered,
+    ),
+    torture(
         "disk-full-node",
         120,
         "a full data disk of a node that was Ready: Ready again, and the datastore is written",
@@ -551,14 +558,14 @@ pub const TABLE: &[Case] = &[
         "300 and 400 days later: certificates renewed, Ready",
         node::clock_later,
     ),
-    always("live", 135, "without a data disk: Ready, in memory", node::live),
+    torture("live", 135, "without a data disk: Ready, in memory", node::live),
     torture(
         "broken-to-ready",
         215,
         "two broken configurations come up to Ready",
         broken::clusters,
     ),
-    always(
+    torture(
         "distributions",
         100,
         "k3s (fetched over a bad line), k0s and edgecore by a stand-in that checks its surroundings against their contracts",
@@ -658,6 +665,6 @@ mod tests {
         // Two at a time, but for those that are alone.
         let seconds = |c: &Case| if c.is_alone() { c.seconds } else { c.seconds.div_ceil(2) };
         let sum: u32 = TABLE.iter().filter(|c| c.when == When::Always).map(seconds).sum();
-        assert!(sum <= 30 * 60, "the machine tests take {sum} s; make one of them torture");
+        assert!(sum <= 20 * 60, "the machine tests take {sum} s; make one of them torture");
     }
 }

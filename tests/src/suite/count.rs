@@ -24,6 +24,18 @@ pub fn count(output: &str) -> Tally {
     tally
 }
 
+/// What tests say of themselves that a person should read: why one was skipped, or which machine test proves it in its place.
+pub fn remarks(output: &str) -> Vec<String> {
+    let remark = |line: &str| {
+        let at = ["skipped: ", "elsewhere: "].into_iter().find_map(|word| line.find(word))?;
+        line.get(at..).map(str::to_owned)
+    };
+    let mut remarks: Vec<String> = output.lines().filter_map(remark).collect();
+    remarks.sort();
+    remarks.dedup();
+    remarks
+}
+
 /// The names of the tests that failed.
 pub fn failures(output: &str) -> Vec<String> {
     let of_cargo = |l: &str| l.strip_prefix("test ")?.strip_suffix(" ... FAILED").map(str::to_owned);
@@ -96,6 +108,8 @@ mod tests {
                 skipped: 1
             }
         );
+        let said = "test a ... elsewhere: no WireGuard here; machine test x\nok\ntest b ... skipped: no y\nskipped: no y\n";
+        assert_eq!(remarks(said), ["elsewhere: no WireGuard here; machine test x", "skipped: no y"]);
         let unable = "test a ... ok\ntest b ... skipped: no database is installed\nok\ntest result: ok. 2 passed; 0 failed; 0 ignored\n";
         assert_eq!(
             count(unable),
