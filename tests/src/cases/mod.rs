@@ -542,7 +542,7 @@ pub const TABLE: &[Case] = &[
     ),
     torture(
         "renumbered-server",
-        200,
+        330,
         "the only server gets another address while it runs: Ready under it, its certificate right, its pods reached",
         node::renumbered,
     ),

@@ -455,7 +455,7 @@ pub fn renumbered(bench: &Bench, checks: &mut Checks) -> Result<()> {
         let probes = [
             (
                 "the server shows a certificate for it",
-                "for i in $(seq 60); do kubectl --server https://10.0.2.33:6443 get --raw /readyz && break; sleep 1; done",
+                "for i in $(seq 150); do kubectl --server https://10.0.2.33:6443 get --raw /readyz 2>/dev/null && break; sleep 1; done",
                 Expect::Is("ok"),
             ),
             (
