@@ -180,7 +180,7 @@ fn tunnel(bench: &Bench, iperf: &Iperf, name: &str, flags: Vec<&'static str>, ap
     let there = "kubectl get node node-2 -o jsonpath='{.spec.podCIDR}' | sed 's,/.*,,'";
     let there = server.root_within(
         lab,
-        &format!("for i in $(seq 60); do ping -c1 -W1 $({there}) > /dev/null && break; sleep 1; done; {there}"),
+        &format!("for i in $(seq 60); do timeout 2 bash -c \": < /dev/tcp/$({there})/22\" && break; sleep 1; done; {there}"),
         Duration::from_secs(120),
     )?;
     let mut measure = |to: &str| -> Result<f64> {
