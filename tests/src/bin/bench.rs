@@ -34,9 +34,12 @@ fn main() -> ExitCode {
         }
     };
     match run(&parts, rounds, nodes) {
-        Ok(rows) => {
+        Ok((rows, failed)) => {
             println!("\n{}", table(&rows));
-            ExitCode::SUCCESS
+            for (part, why) in &failed {
+                eprintln!("bench: {part}: {why:#}");
+            }
+            if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(e) => {
             eprintln!("bench: {e:#}");
@@ -45,7 +48,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(parts: &[&str], rounds: usize, nodes: usize) -> Result<Vec<Row>> {
+/// What of several machines could not be measured, and why.
+type Failed = Vec<(&'static str, anyhow::Error)>;
+
+fn run(parts: &[&str], rounds: usize, nodes: usize) -> Result<(Vec<Row>, Failed)> {
     let lab = Lab::open()?;
     let does = |part: &str| parts.contains(&part);
     let mut rows = vec![];
@@ -60,7 +66,7 @@ fn run(parts: &[&str], rounds: usize, nodes: usize) -> Result<Vec<Row>> {
         rows.push(config()?);
     }
     if !["pid1", "disk", "node", "worker", "servers", "tunnels"].into_iter().any(does) {
-        return Ok(rows);
+        return Ok((rows, vec![]));
     }
     let hello = release::hello()?;
     let fake = tiers::make_fake(|line| println!("  {line}"))?;
@@ -84,19 +90,25 @@ fn run(parts: &[&str], rounds: usize, nodes: usize) -> Result<Vec<Row>> {
         rows.extend(node(&bench, nodes)?);
     }
     let tell = &mut |line: &str| println!("  {line}");
+    let mut failed = vec![];
+    // An hour's figures are not lost by the last one.
+    let mut take = |part, done: Result<Vec<Row>>| match done {
+        Ok(more) => rows.extend(more),
+        Err(why) => failed.push((part, why)),
+    };
     if does("worker") {
         println!("A worker beside a server:");
-        rows.extend(cluster::worker(&bench, nodes, tell)?);
+        take("worker", cluster::worker(&bench, nodes, tell));
     }
     if does("servers") {
         println!("Three servers:");
-        rows.extend(cluster::servers(&bench, tell)?);
+        take("servers", cluster::servers(&bench, tell));
     }
     if does("tunnels") {
         println!("Between two machines:");
-        rows.extend(cluster::tunnels(&bench, tell)?);
+        take("tunnels", cluster::tunnels(&bench, tell));
     }
-    Ok(rows)
+    Ok((rows, failed))
 }
 
 fn pid1(bench: &Bench, rounds: usize) -> Result<Vec<Row>> {

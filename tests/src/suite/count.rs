@@ -5,7 +5,8 @@ use super::Tally;
 /// How cargo shows what is marked `#[ignore = "a part of the others"]`.
 const PART: &str = "... ignored, a part of the others";
 
-/// Reads the lines of `cargo test` and of `cargo nextest run`. A test that says `skipped: WHY` passed nothing.
+/// Reads the lines of `cargo test` and of `cargo nextest run`. A test that says `skipped: WHY` passed nothing, and
+/// one that says `elsewhere: WHY; WHERE` is no test of this run.
 pub fn count(output: &str) -> Tally {
     let mut tally = Tally::default();
     for line in output.lines().map(str::trim) {
@@ -21,6 +22,9 @@ pub fn count(output: &str) -> Tally {
     let unable = output.lines().filter(|l| l.contains("skipped: ")).count().min(tally.passed);
     tally.passed -= unable;
     tally.skipped += unable;
+    // What is proven elsewhere passed there, and is counted there.
+    let elsewhere = output.lines().filter(|l| l.contains("elsewhere: ")).count().min(tally.passed);
+    tally.passed -= elsewhere;
     tally
 }
 
@@ -108,6 +112,8 @@ mod tests {
                 skipped: 1
             }
         );
+        let away = "test a ... elsewhere: no x here; machine test y\nok\ntest result: ok. 2 passed; 0 failed; 0 ignored\n";
+        assert_eq!((count(away).passed, count(away).skipped), (1, 0));
         let said = "test a ... elsewhere: no WireGuard here; machine test x\nok\ntest b ... skipped: no y\nskipped: no y\n";
         assert_eq!(remarks(said), ["elsewhere: no WireGuard here; machine test x", "skipped: no y"]);
         let unable = "test a ... ok\ntest b ... skipped: no database is installed\nok\ntest result: ok. 2 passed; 0 failed; 0 ignored\n";

@@ -160,21 +160,29 @@ const MIN_FREE_KIB: u64 = 16 << 10;
 /// also keeps some 66 MiB free, whatever the machine has; now it keeps what it would without them. The owner's kernel command line
 /// and `sysctls` win.
 pub fn memory(s: &Settings) -> Failures {
-    let owners = s.root.text("/proc/cmdline").unwrap_or_default();
-    if !is_node(&s.config) || owners.contains("transparent_hugepage=") || !s.root.at(HUGE_PAGES).exists() {
+    if !is_node(&s.config) || !s.root.at(HUGE_PAGES).exists() {
         return vec![];
     }
-    let mut failures: Failures = write(&s.root, HUGE_PAGES, "madvise")
-        .context("giving huge pages to who asks only")
-        .err()
+    let text = |path: &str| s.root.text(path).unwrap_or_default();
+    let owners: Vec<&str> = s.config.skerry.sysctls.keys().map(String::as_str).collect();
+    let wanted = memory_settings(&text("/proc/cmdline"), &text("/proc/meminfo"), &owners);
+    let done = wanted
         .into_iter()
-        .collect();
-    let is_owners = s.config.skerry.sysctls.keys().any(|key| path_of(key) == path_of(MIN_FREE));
-    let total = s.root.text("/proc/meminfo").and_then(|text| total_kib(&text));
-    if let Some(total) = total.filter(|_| !is_owners) {
-        failures.extend(set(&s.root, MIN_FREE, &min_free_kib(total).to_string()).err());
+        .map(|(path, value)| write(&s.root, &path, &value).with_context(|| format!("writing {value} to {path}")));
+    done.filter_map(Result::err).collect()
+}
+
+/// Which files get which values, in this order: the kernel raises the second when the first is written.
+fn memory_settings(cmdline: &str, meminfo: &str, owners: &[&str]) -> Vec<(String, String)> {
+    if cmdline.contains("transparent_hugepage=") {
+        return vec![];
     }
-    failures
+    let mut wanted = vec![(HUGE_PAGES.to_owned(), "madvise".to_owned())];
+    let min_free = path_of(MIN_FREE);
+    if !owners.iter().any(|key| path_of(key) == min_free) {
+        wanted.extend(total_kib(meminfo).map(|total| (min_free, min_free_kib(total).to_string())));
+    }
+    wanted
 }
 
 /// The kernel's own formula (`mm/page_alloc.c`, `calculate_min_free_kbytes`), and at least [`MIN_FREE_KIB`].
