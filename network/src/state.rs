@@ -27,6 +27,8 @@ pub struct Interface {
     pub addresses: Vec<Address>,
     /// The gateway of its best default route, IPv4 first.
     pub gateway: Option<String>,
+    /// How good that route is, the lowest first; none = it is not in the main table, or there is none.
+    pub metric: Option<u32>,
     /// Its name servers.
     pub dns: Vec<String>,
     /// Its time servers.
@@ -93,6 +95,7 @@ pub fn state(facts: &Facts, assigned: &Assigned, leases: &Leases, elapsed: Durat
     ours.map(|(settings, link)| {
         let lease = leases.four.get(&link.index);
         let addresses = link.addresses.iter().filter(|a| a.global && a.usable);
+        let gateway = gateway(facts, link.index, settings.table);
         Interface {
             name: link.name.clone(),
             kind: link.made.as_ref().map_or("device", |made| made.kind.word()).to_owned(),
@@ -109,7 +112,8 @@ pub fn state(facts: &Facts, assigned: &Assigned, leases: &Leases, elapsed: Durat
                     origin: origin(a).to_owned(),
                 })
                 .collect(),
-            gateway: gateway(facts, link.index, settings.table).map(|ip| ip.to_string()),
+            gateway: gateway.map(|(_, ip)| ip.to_string()),
+            metric: gateway.filter(|_| settings.table == facts::MAIN).map(|(metric, _)| metric),
             dns: [link_dns(settings, leases), link_dns6(settings, leases)]
                 .concat()
                 .iter()
@@ -141,7 +145,7 @@ const fn origin(address: &facts::Address) -> &'static str {
     }
 }
 
-fn gateway(facts: &Facts, index: u32, table: u32) -> Option<IpAddr> {
+fn gateway(facts: &Facts, index: u32, table: u32) -> Option<(u32, IpAddr)> {
     let defaults = facts
         .routes
         .iter()
@@ -149,7 +153,7 @@ fn gateway(facts: &Facts, index: u32, table: u32) -> Option<IpAddr> {
     defaults
         .filter_map(|route| Some((route.to.ip.is_ipv6(), route.metric, route.via?)))
         .min()
-        .map(|(_, _, via)| via)
+        .map(|(_, metric, via)| (metric, via))
 }
 
 #[cfg(test)]
@@ -206,7 +210,7 @@ mod tests {
         let state = state(&facts, &assigned, &Leases::default(), Duration::ZERO);
         assert_eq!(
             serde_json::to_string(&state).unwrap(),
-            r#"[{"name":"eth0","kind":"device","mac":"52:54:00:12:34:56","up":true,"addresses":[{"address":"10.0.2.15/24","origin":"dhcp4"},{"address":"fec0::5054:ff:fe12:3456/64","origin":"ra"},{"address":"fec0::77/128","origin":"dhcp6"}],"gateway":"10.0.2.2","dns":[],"ntp":[],"mtu":1500,"master":null,"dhcp_server":null,"waits":null,"optional":false},{"name":"lan","kind":"missing","mac":"","up":false,"addresses":[],"gateway":null,"dns":[],"ntp":[],"mtu":0,"master":null,"dhcp_server":null,"waits":"waiting for interface lan of the config to appear","optional":false}]"#
+            r#"[{"name":"eth0","kind":"device","mac":"52:54:00:12:34:56","up":true,"addresses":[{"address":"10.0.2.15/24","origin":"dhcp4"},{"address":"fec0::5054:ff:fe12:3456/64","origin":"ra"},{"address":"fec0::77/128","origin":"dhcp6"}],"gateway":"10.0.2.2","metric":1026,"dns":[],"ntp":[],"mtu":1500,"master":null,"dhcp_server":null,"waits":null,"optional":false},{"name":"lan","kind":"missing","mac":"","up":false,"addresses":[],"gateway":null,"metric":null,"dns":[],"ntp":[],"mtu":0,"master":null,"dhcp_server":null,"waits":"waiting for interface lan of the config to appear","optional":false}]"#
         );
     }
 }

@@ -57,6 +57,8 @@ pub struct Node {
     pub flags: Vec<&'static str>,
     /// No network of its link is its own: it reaches the others by a route for each, as if there were a router between.
     pub apart: bool,
+    /// What netplan says of its card in VLAN 50, which is then its way to the others; its first card is for whoever tests it.
+    pub lan: Option<&'static str>,
     /// More lines of its configuration.
     pub more: String,
     /// Files of this computer to put on its data disk, each with its place there.
@@ -75,14 +77,20 @@ impl Node {
             token: None,
             flags: vec![],
             apart: false,
+            lan: None,
             more: String::new(),
             files: vec![],
             clock: None,
         }
     }
 
-    /// Its whole configuration. The address is fixed, because the ports that lead to it are.
-    pub fn config(&self, lab: &Lab) -> String {
+    /// What netplan says of its cards. The first one's address is fixed, because the ports that lead to it are.
+    fn network(&self) -> String {
+        let own = address(self.number);
+        let eth0 = "network:\n  version: 2\n  ethernets:\n    eth0:\n";
+        if let Some(words) = self.lan {
+            return format!("{eth0}      addresses: [{own}/24]\n  vlans:\n    lan: {{id: 50, link: eth0, {words}}}\n");
+        }
         let mut routes = vec![format!(
             "{{to: default, via: 10.0.2.2{}}}",
             if self.apart { ", on-link: true" } else { "" }
@@ -91,18 +99,26 @@ impl Node {
             let others = (1..=3).filter(|n| *n != self.number).map(address);
             routes.extend(others.map(|other| format!("{{to: {other}/32, via: {other}, on-link: true}}")));
         }
-        let mut text = format!(
-            "#cloud-config\nhostname: {}\nssh_authorized_keys: [{:?}]\nnetwork:\n  version: 2\n  ethernets:\n    eth0:\n      \
-             addresses: [{}/{}]\n      routes: [{}]\n      nameservers: {{addresses: [10.0.2.3]}}\n\
-             skerry:\n  password: skerry\n  token: {:?}\n",
-            self.name,
-            lab.key.public,
-            address(self.number),
+        format!(
+            "{eth0}      addresses: [{own}/{}]\n      routes: [{}]\n      nameservers: {{addresses: [10.0.2.3]}}\n",
             if self.apart { 32 } else { 24 },
             routes.join(", "),
+        )
+    }
+
+    /// Its whole configuration.
+    pub fn config(&self, lab: &Lab) -> String {
+        let mut text = format!(
+            "#cloud-config\nhostname: {}\nssh_authorized_keys: [{:?}]\n{}skerry:\n  password: skerry\n  token: {:?}\n",
+            self.name,
+            lab.key.public,
+            self.network(),
             self.token.as_deref().unwrap_or(TOKEN),
         );
-        let first = format!("https://{}:6443", address(1));
+        let first = match self.lan {
+            Some(_) => "https://10.50.0.1:6443".to_owned(),
+            None => format!("https://{}:6443", address(1)),
+        };
         let flags = self.flags.iter().fold(String::new(), |words, flag| words + ", " + flag);
         let _ = match self.part {
             // A string takes everything.

@@ -17,6 +17,8 @@ pub struct Link {
     pub addresses: Vec<LinkAddress>,
     /// Its default gateway.
     pub gateway: Option<String>,
+    /// How good the route by it is, the lowest first; none = it is not the machine's own.
+    pub metric: Option<u32>,
 }
 
 /// One address of an interface.
@@ -38,7 +40,7 @@ pub struct Addresses {
     pub all: Vec<String>,
 }
 
-/// Decides: the owner's choice; else the first address of the first interface with a gateway; else the first address; else the
+/// Decides: the owner's choice; else the first address of the interface with the best IPv4 gateway, as k3s does; else the first address; else the
 /// dummy interface's. Addresses of pods' links do not count.
 pub fn choose(links: &[Link], settings: &Settings) -> Addresses {
     let usable = |l: &&Link| {
@@ -53,8 +55,11 @@ pub fn choose(links: &[Link], settings: &Settings) -> Addresses {
             .filter(|a: &Ipv4Addr| !a.is_loopback() && !a.is_link_local() && !a.is_unspecified())
             .collect()
     };
-    let routed = links.iter().filter(|l| l.gateway.as_ref().is_some_and(|g| !g.is_empty()));
-    let found = routed.chain(links.iter()).flat_map(|l| global(l)).next();
+    let is_routed = |l: &Link| l.gateway.as_ref().is_some_and(|g| g.parse::<Ipv4Addr>().is_ok());
+    let mut best = links.clone();
+    // The order among equals is the interfaces'.
+    best.sort_by_key(|l| if is_routed(l) { (0, l.metric.unwrap_or(u32::MAX)) } else { (1, 0) });
+    let found = best.iter().flat_map(|l| global(l)).next();
     let all = links.iter().flat_map(|l| global(l)).map(|a| a.to_string()).collect();
     match settings.node_ip.or(found) {
         Some(node) => Addresses { node, island: false, all },
@@ -98,5 +103,23 @@ mod tests {
             ("198.18.0.1".into(), true)
         );
         assert_eq!(node("[]", &[]), ("198.18.0.1".into(), true));
+        let by = |first: &str, second: &str| {
+            let link =
+                |name: &str, address: &str, way: &str| format!(r#"{{"name":{name:?},"addresses":[{{"address":{address:?}}}]{way}}}"#);
+            let links = [link("eth0", "10.0.2.22/24", first), link("lan", "10.50.0.60/24", second)];
+            node(&format!("[{}]", links.join(",")), &[]).0
+        };
+        let way = |gateway: &str, metric: &str| format!(r#","gateway":{gateway:?},"metric":{metric}"#);
+        let (four, six) = (way("10.50.0.1", "1027"), way("fe80::2", "100"));
+        // A router that announces IPv6 is no way for IPv4.
+        assert_eq!(by(&six, &four), "10.50.0.60");
+        assert_eq!(by(&four, &six), "10.0.2.22");
+        assert_eq!(by(&six, ""), "10.0.2.22");
+        assert_eq!(by("", &six), "10.0.2.22");
+        // Of two ways the better one, and the first of equals.
+        assert_eq!(by(&way("10.0.2.2", "1028"), &four), "10.50.0.60");
+        assert_eq!(by(&way("10.0.2.2", "1027"), &four), "10.0.2.22");
+        // A VRF's is not the machine's.
+        assert_eq!(by(&way("10.0.2.2", "null"), &four), "10.50.0.60");
     }
 }

@@ -206,7 +206,7 @@ pub fn data_damaged(bench: &Bench, checks: &mut Checks) -> Result<()> {
 }
 
 /// A disk's file, and which of its bytes a partition has.
-fn partition(disk: &Path, number: u32) -> Result<(File, Range<u64>)> {
+pub(super) fn partition(disk: &Path, number: u32) -> Result<(File, Range<u64>)> {
     let card = OpenOptions::new().read(true).write(true).open(disk);
     let card = card.with_context(|| format!("opening {}", disk.display()))?;
     let read = |at: u64, into: &mut [u8]| card.read_exact_at(into, at);

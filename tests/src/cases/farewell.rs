@@ -4,6 +4,7 @@ use super::check::{Checks, Expect, Probe};
 use super::start::{KUBERNETES_DISK, NODE_IS_READY, TO_READY, log_in, node_config, node_machine, to_ready, with_hello};
 use super::{Bench, seconds, with_machine};
 use crate::machine::disk::Seed;
+use crate::machine::release::Release;
 use crate::machine::{Machine, Request};
 use anyhow::{Context, Result};
 
@@ -19,13 +20,44 @@ write_files:
 
 const PODS: &str = include_str!("../../fixtures/farewell.yaml");
 
+/// A radio without hardware: iwd needs a D-Bus, and logind is on it too.
+const WIFI: &str = "
+boot_cmd: ['modprobe mac80211_hwsim radios=1']
+network:
+  version: 2
+  ethernets: {eth0: {dhcp4: true}}
+  wifis: {wlan0: {optional: true, access-points: {nowhere: {password: of nowhere}}}}
+";
+
 pub fn farewell(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    on(bench, checks, node_machine("farewell", None), "")
+}
+
+/// On a node with Wi-Fi, whose D-Bus is a daemon's.
+pub fn beside_wifi(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    match bench.full().map(Release::read_from) {
+        Ok(release) => {
+            let request = Request {
+                release: Some(release?),
+                ..node_machine("full-farewell", None)
+            };
+            on(bench, checks, request, WIFI)
+        }
+        Err(why) => {
+            checks.skipped = Some(why);
+            Ok(())
+        }
+    }
+}
+
+fn on(bench: &Bench, checks: &mut Checks, request: Request, more: &str) -> Result<()> {
     let pods: String = PODS.lines().flat_map(|line| ["    ", line, "\n"]).collect();
-    let seed = with_hello(bench, Seed::config(node_config(bench, &format!("{MORE}{pods}"))));
-    let data = bench.lab.data_disk("farewell", &seed, KUBERNETES_DISK)?;
+    let seed = with_hello(bench, Seed::config(node_config(bench, &format!("{MORE}{pods}{more}"))));
+    let data = bench.lab.data_disk(&request.name, &seed, KUBERNETES_DISK)?;
     let request = Request {
         restarts: true,
-        ..node_machine("farewell", Some(&data))
+        data: Some(data),
+        ..request
     };
     let (machine, _) = to_ready(bench, &request)?;
     with_machine(bench, checks, machine, |machine, checks| {
@@ -33,6 +65,7 @@ pub fn farewell(bench: &Bench, checks: &mut Checks) -> Result<()> {
                     && kubectl wait --for=condition=Ready pod/deaf --timeout=120s";
         machine.root_within(&bench.lab, wait, seconds(400)).context("starting the pods")?;
         before(bench, machine, checks)?;
+        checks.probe(machine.ssh(&bench.lab)?, if more.is_empty() { &OWN_BUS } else { &REAL_BUS }, seconds(60))?;
         let mark = machine.serial.mark();
         let ordered = machine.age();
         machine.root(&bench.lab, "skerry reboot")?;
@@ -69,11 +102,6 @@ fn before(bench: &Bench, machine: &mut Machine, checks: &mut Checks) -> Result<(
             Expect::Has("kubelet is told of a shutdown first"),
         ),
         (
-            "the bus is root's alone",
-            "stat -c %a:%U /run/dbus/system_bus_socket",
-            Expect::Is("600:root"),
-        ),
-        (
             "the Node says that a part of the configuration is left out",
             config.as_str(),
             Expect::Is("False LeftOut"),
@@ -92,6 +120,30 @@ fn before(bench: &Bench, machine: &mut Machine, checks: &mut Checks) -> Result<(
     ];
     checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(400))
 }
+
+/// On a wired node logind is all the bus that there is.
+const OWN_BUS: [Probe<'static>; 2] = [
+    (
+        "the bus is root's alone",
+        "stat -c %a:%U /run/dbus/system_bus_socket",
+        Expect::Is("600:root"),
+    ),
+    ("and no daemon of a bus runs", "pidof dbus-daemon", Expect::Failure),
+];
+
+/// Beside Wi-Fi it is on the bus that is there.
+const REAL_BUS: [Probe<'static>; 2] = [
+    (
+        "logind is on the daemon's bus",
+        "pidof dbus-daemon > /dev/null && tr '\\0' ' ' < /proc/$(pidof logind)/cmdline",
+        Expect::Has(" --bus"),
+    ),
+    (
+        "where iwd is too, and looks for its network",
+        "skerry network",
+        Expect::Has("wifi wlan0: looking for nowhere"),
+    ),
+];
 
 /// On the data disk, before Kubernetes is up again.
 const LEFT_BEHIND: [Probe<'static>; 4] = [

@@ -8,15 +8,17 @@ use crate::machine::Machine;
 use anyhow::{Context, Result};
 use std::time::Duration;
 
-const PODS: &str = include_str!("../../fixtures/two-pods.yaml");
-const LIMIT: Duration = seconds(1500);
+pub const PODS: &str = include_str!("../../fixtures/two-pods.yaml");
+/// How long a cluster of a row may live.
+pub const LIMIT: Duration = seconds(1500);
 
 /// Words of kubectl that wait for a node.
-fn is_ready(name: &str) -> String {
+pub fn is_ready(name: &str) -> String {
     format!("kubectl wait --for=create node/{name} --timeout=240s && kubectl wait --for=condition=Ready node/{name} --timeout=240s")
 }
 
-fn ready(machine: &Machine) -> Result<()> {
+/// Waits until its console says that the node is Ready.
+pub fn ready(machine: &Machine) -> Result<()> {
     machine
         .serial
         .wait_any(&NODE_IS_READY, 0, TO_READY)
@@ -29,7 +31,7 @@ fn exec(pod: &str, command: &str) -> String {
 }
 
 /// Runs `work`; if it fails, every machine's logs are kept.
-fn with_all<const N: usize>(bench: &Bench, mut machines: [Machine; N], work: impl FnOnce(&mut [Machine; N]) -> Result<()>) -> Result<()> {
+pub fn with_all<const N: usize>(bench: &Bench, mut machines: [Machine; N], work: impl FnOnce(&mut [Machine; N]) -> Result<()>) -> Result<()> {
     let done = work(&mut machines);
     if done.is_err() {
         for machine in &mut machines {
@@ -54,7 +56,7 @@ pub fn join(bench: &Bench, checks: &mut Checks) -> Result<()> {
 }
 
 /// The worker joins, and there is a pod on each, which reach each other.
-fn pair(bench: &Bench, server: &mut Machine, checks: &mut Checks) -> Result<()> {
+pub fn pair(bench: &Bench, server: &mut Machine, checks: &mut Checks) -> Result<()> {
     let lab = &bench.lab;
     ready(server)?;
     log_in(bench, server, 0)?;
@@ -72,25 +74,34 @@ fn pair(bench: &Bench, server: &mut Machine, checks: &mut Checks) -> Result<()> 
     across(bench, server, checks)
 }
 
-/// Pods of nodes that share no link reach each other through VXLAN.
+/// Pods of three nodes: two share a link, and the third shares none with them, so that its pods are behind VXLAN.
 pub fn vxlan(bench: &Bench, checks: &mut Checks) -> Result<()> {
-    let apart = |number, part| Node {
+    let third = Node {
         apart: true,
-        ..Node::new(number, part)
+        ..Node::new(3, Part::Worker)
     };
+    let to = |node: &str| format!("ip -4 route show \"$(kubectl get node {node} -o jsonpath='{{.spec.podCIDR}}')\"");
+    let (near, far) = (to("node-2"), to("node-3"));
     let tunnel = [
         (
-            "the worker's pods are behind the tunnel",
-            "ip -4 route show dev skerry-vxlan",
-            Expect::Has("onlink"),
+            "pods of a node on the same link are behind a plain route",
+            near.as_str(),
+            Expect::Has("via 10.0.2.22 dev eth0"),
         ),
+        ("those of the other one behind the tunnel", &far, Expect::Has("dev skerry-vxlan")),
         ("which carried them", &carried("skerry-vxlan"), Expect::Success),
         ("and pods know its largest packet", &exec("on-2", MTU), Expect::Is("1450")),
     ];
-    through(bench, checks, "vxlan", [apart(1, Part::First), apart(2, Part::Worker)], &tunnel)
+    through(
+        bench,
+        checks,
+        "vxlan",
+        &[Node::new(1, Part::First), Node::new(2, Part::Worker), third],
+        &tunnel,
+    )
 }
 
-/// Pods of two nodes reach each other encrypted, though their nodes share a link.
+/// Pods of three nodes reach each other encrypted, though their nodes share a link.
 pub fn wireguard(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let first = Node {
         flags: vec!["--flannel-backend=wireguard-native"],
@@ -103,9 +114,9 @@ pub fn wireguard(bench: &Bench, checks: &mut Checks) -> Result<()> {
             Expect::Is("1"),
         ),
         (
-            "the other one answered",
+            "the others answered",
             "wg show skerry-wg latest-handshakes | awk '$2 > 0' | wc -l",
-            Expect::Is("1"),
+            Expect::Is("2"),
         ),
         (
             "pods are behind the tunnel",
@@ -115,7 +126,7 @@ pub fn wireguard(bench: &Bench, checks: &mut Checks) -> Result<()> {
         ("which carried them", &carried("skerry-wg"), Expect::Success),
         ("and pods know its largest packet", &exec("on-2", MTU), Expect::Is("1420")),
     ];
-    through(bench, checks, "wireguard", [first, Node::new(2, Part::Worker)], &tunnel)
+    through(bench, checks, "wireguard", &[first, Node::new(2, Part::Worker), Node::new(3, Part::Worker)], &tunnel)
 }
 
 /// Pods with an address of each family, on nodes that share no link and have no IPv6 among themselves.
@@ -172,40 +183,7 @@ pub fn both(bench: &Bench, checks: &mut Checks) -> Result<()> {
             Expect::Is("pods of other nodes: vxlan, mtu 1450\nnothing is waited for"),
         ),
     ];
-    through(bench, checks, "both", [first, second], &probes)
-}
-
-/// The worker gets another address while it runs: the cluster is told, and its pods are reached there.
-pub fn renumbered(bench: &Bench, checks: &mut Checks) -> Result<()> {
-    let lab = &bench.lab;
-    let cluster = Cluster::new(lab, "renumbered", 2, &bench.hello, LIMIT)?;
-    let machines = [
-        cluster.install(&Node::new(1, Part::First))?,
-        cluster.install(&Node::new(2, Part::Worker))?,
-    ];
-    with_all(bench, machines, |[server, worker]| {
-        pair(bench, server, checks)?;
-        log_in(bench, worker, 0)?;
-        // The connection ends with the address.
-        let change = "sed s/10.0.2.22/10.0.2.33/ /skerry/system/config.yaml > /run/new.yaml && grep -q 10.0.2.33 /run/new.yaml && \
-             setsid nohup sh -c 'sleep 1; skerry config apply /run/new.yaml --confirm 600s' < /dev/null > /run/apply.log 2>&1 &";
-        worker.root(lab, change)?;
-        let since = std::time::Instant::now();
-        let told = "for i in $(seq 180); do kubectl get node node-2 -o jsonpath='{.status.addresses[*].address}' | grep -q 10.0.2.33 && break; sleep 1; done; kubectl get node node-2 -o jsonpath='{.status.addresses[*].address}'";
-        let fetch = "IP=$(kubectl get pod on-2 -o jsonpath={.status.podIP}); for i in $(seq 120); do kubectl exec on-1 -- /bin/busybox wget -T 5 -qO- http://$IP/name && break; sleep 1; done";
-        let probes: [Probe<'_>; 3] = [
-            ("the cluster hears of the address", told, Expect::Has("10.0.2.33")),
-            ("the worker's pod is reached there", fetch, Expect::Is("on-2")),
-            (
-                "and its log is read there",
-                "for i in $(seq 60); do kubectl logs on-2 2>/dev/null | head -1 | grep on- && break; sleep 1; done",
-                Expect::Is("on-2"),
-            ),
-        ];
-        let done = checks.probe(server.ssh(lab)?, &probes, seconds(300));
-        eprintln!("renumbered: reached again after {:.0} s", since.elapsed().as_secs_f32());
-        done
-    })
+    through(bench, checks, "both", &[first, second], &probes)
 }
 
 const MTU: &str = "cat /sys/class/net/eth0/mtu";
@@ -216,14 +194,62 @@ fn carried(link: &str) -> String {
     format!("{} && {}", bytes("rx"), bytes("tx"))
 }
 
-/// A server and a worker whose pods reach each other as `tunnel` says.
-fn through(bench: &Bench, checks: &mut Checks, name: &str, [first, second]: [Node; 2], tunnel: &[Probe<'_>]) -> Result<()> {
-    let cluster = Cluster::new(&bench.lab, name, 2, &bench.hello, LIMIT)?;
-    let machines = [cluster.install(&first)?, cluster.install(&second)?];
-    with_all(bench, machines, |[server, _]| {
-        pair(bench, server, checks)?;
-        checks.probe(server.ssh(&bench.lab)?, tunnel, seconds(120))
-    })
+/// A server and one or two workers whose pods reach each other as `tunnel` says.
+fn through(bench: &Bench, checks: &mut Checks, name: &str, nodes: &[Node], tunnel: &[Probe<'_>]) -> Result<()> {
+    let cluster = Cluster::new(&bench.lab, name, 3, &bench.hello, LIMIT)?;
+    let mut machines = nodes.iter().map(|node| cluster.install(node)).collect::<Result<Vec<_>>>()?;
+    let done = match machines.as_mut_slice() {
+        [server, _] => pair(bench, server, checks),
+        [server, ..] => pair(bench, server, checks).and_then(|()| third(bench, server, checks)),
+        [] => Ok(()),
+    };
+    let done = done.and_then(|()| match machines.first_mut() {
+        Some(server) => checks.probe(server.ssh(&bench.lab)?, tunnel, seconds(120)),
+        None => Ok(()),
+    });
+    if done.is_err() {
+        for machine in &mut machines {
+            machine.keep_logs(&bench.lab);
+        }
+    }
+    done
+}
+
+/// What a pod on the third node is to those on the first two: TCP both ways, and UDP, which is how names are asked for.
+fn third(bench: &Bench, server: &mut Machine, checks: &mut Checks) -> Result<()> {
+    checks.that(
+        "a third node joins",
+        server.root_within(&bench.lab, &is_ready("node-3"), seconds(500)).map(drop),
+    );
+    let pod = PODS.split("---").next().unwrap_or_default().replace("on-1", "on-3").replace("node-1", "node-3");
+    server
+        .root_within(
+            &bench.lab,
+            &format!("kubectl apply -f - <<'EOF'\n{pod}\nEOF\nkubectl wait --for=condition=Ready pod/on-3 --timeout=240s"),
+            seconds(300),
+        )
+        .context("starting a pod on the third node")?;
+    let fetch = |from: &str, to: &str| {
+        format!("IP=$(kubectl get pod {to} -o jsonpath={{.status.podIP}}); kubectl exec {from} -- /bin/busybox wget -T 20 -qO- http://$IP/body | wc -c")
+    };
+    let ways = [("on-1", "on-3"), ("on-3", "on-1"), ("on-2", "on-3"), ("on-3", "on-2")].map(|(from, to)| fetch(from, to));
+    let names = |from: &str| {
+        format!(
+            "IP=$(kubectl -n kube-system get pod -l k8s-app=kube-dns -o jsonpath='{{.items[0].status.podIP}}'); \
+             kubectl exec {from} -- /bin/busybox nslookup kubernetes.default.svc.cluster.local $IP"
+        )
+    };
+    let (second, third) = (names("on-2"), names("on-3"));
+    let [a, b, c, d] = &ways;
+    let probes: [Probe<'_>; 6] = [
+        ("64 KiB from the third node to the first", a, Expect::Is("65536")),
+        ("64 KiB from the first to the third", b, Expect::Is("65536")),
+        ("64 KiB from the third to the second", c, Expect::Is("65536")),
+        ("64 KiB from the second to the third", d, Expect::Is("65536")),
+        ("UDP from the second to the first node's pod, and back", &second, Expect::Has("10.43.0.1")),
+        ("UDP from the third to the first node's pod, and back", &third, Expect::Has("10.43.0.1")),
+    ];
+    checks.probe(server.ssh(&bench.lab)?, &probes, seconds(200))
 }
 
 /// What pods on two nodes are to each other.

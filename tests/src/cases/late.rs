@@ -1,15 +1,16 @@
 //! Workers that come at the wrong time, or to the wrong server: a clock of 1970, another cluster's token, a year in a drawer.
 
 use super::check::{Checks, Expect, Probe};
+use super::join::{LIMIT, is_ready, ready, with_all};
 use super::start::{NODE_IS_READY, TO_READY, log_in};
 use super::{Bench, seconds};
 use crate::cluster::{Cluster, Node, Part, TOKEN};
 use crate::machine::{Machine, disk};
 use anyhow::{Context, Result};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-const LIMIT: Duration = seconds(1500);
-const YEAR_AND_MORE: u64 = 400 * 86_400;
+const DAY: u64 = 86_400;
+const YEAR_AND_MORE: u64 = 400 * DAY;
 
 fn says(words: &str) -> String {
     format!("for i in $(seq 240); do skerry logs kube-join | grep -m1 -i '{words}' && exit 0; sleep 1; done; skerry logs kube-join; exit 1")
@@ -110,4 +111,69 @@ pub fn late(bench: &Bench, checks: &mut Checks) -> Result<()> {
         worker.keep_logs(lab);
     }
     done
+}
+
+/// Two servers with etcd. One lies in a drawer for longer than its certificates last, while the other renews its own.
+pub fn servers(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let lab = &bench.lab;
+    let cluster = Cluster::new(lab, "servers-later", 2, &bench.hello, LIMIT)?;
+    // What this is not about is left out: two control planes share this computer.
+    let [mut first, mut second] = [(1, Part::FirstOfServers), (2, Part::Server)].map(|(number, part)| Node {
+        flags: vec!["--disable=metrics-server", "--disable=local-storage", "--disable-helm-controller"],
+        ..Node::new(number, part)
+    });
+    let machines = [cluster.install(&first)?, cluster.install(&second)?];
+    with_all(bench, machines, |[one, two]| {
+        ready(one)?;
+        log_in(bench, one, 0)?;
+        one.root_within(lab, &is_ready("node-2"), seconds(600))
+            .context("waiting for the second server")?;
+        log_in(bench, two, 0)?;
+        let answers = "for i in $(seq 240); do [ \"$(kubectl --server https://127.0.0.1:6443 --request-timeout=5s get --raw /readyz 2>/dev/null)\" = ok ] && echo ok && break; sleep 1; done";
+        two.root_within(lab, answers, seconds(300)).context("waiting for its API server")?;
+        one.root(lab, "kubectl create configmap before --from-literal=x=1 && sync")?;
+        two.root(lab, "sync")?;
+        two.cut();
+        one.cut();
+
+        let begin = now()?;
+        first.clock = Some(clock(begin + 300 * DAY)?);
+        *one = cluster.again(&first)?;
+        log_in(bench, one, 0)?;
+        let renewed = "for i in $(seq 120); do openssl x509 -in /etc/kubernetes/pki/etcd/peer.crt -noout -checkend $((180*86400)) > /dev/null && echo renewed && break; sleep 1; done";
+        checks.probe(
+            one.ssh(lab)?,
+            &[("one renews its certificates, though it is alone", renewed, Expect::Is("renewed"))],
+            seconds(200),
+        )?;
+        one.root(lab, "sync")?;
+        one.cut();
+
+        first.clock = Some(clock(begin + YEAR_AND_MORE)?);
+        second.clock.clone_from(&first.clock);
+        *two = cluster.again(&second)?;
+        *one = cluster.again(&first)?;
+        for (machine, name) in [(&mut *one, "the one that renewed them"), (&mut *two, "the one that lay in a drawer")] {
+            log_in(bench, machine, 0)?;
+            let (api, etcd) = (fresh("apiserver"), fresh("etcd/peer"));
+            let probes: [Probe<'_>; 4] = [
+                (&format!("{name}: its API server answers"), answers, Expect::Is("ok")),
+                (
+                    &format!("{name}: what was written is there"),
+                    "kubectl get configmap before -o name",
+                    Expect::Is("configmap/before"),
+                ),
+                (&format!("{name}: its API server's certificate is new"), &api, Expect::Is("renewed")),
+                (&format!("{name}: etcd's is"), &etcd, Expect::Is("renewed")),
+            ];
+            checks.probe(machine.ssh(lab)?, &probes, seconds(500))?;
+        }
+        checks.that("both are Ready a year later", is_ready_now(bench, one, two));
+        Ok(())
+    })
+}
+
+/// Whether a certificate lasts for half a year more.
+fn fresh(name: &str) -> String {
+    format!("openssl x509 -in /etc/kubernetes/pki/{name}.crt -noout -checkend $((180*86400)) >/dev/null && echo renewed")
 }

@@ -24,6 +24,8 @@ mod media;
 mod network;
 mod node;
 mod none;
+mod one_image;
+mod renumbered;
 mod root;
 mod slots;
 pub mod start;
@@ -70,12 +72,15 @@ const ALONE: &[&str] = &[
     "disk-ready-bios",
     "kubelet",
     "farewell",
+    "full-farewell",
     "datastore",
     "late",
+    "servers-later",
     "add-ons",
     "volumes",
     "servers",
     "join",
+    "one-image",
     "join-refused",
     "pods-vxlan",
     "pods-wireguard",
@@ -444,6 +449,12 @@ pub const TABLE: &[Case] = &[
         "pods are told of a shutdown and end before it, bounded; a second order forces it; the Node says how its machine is",
         farewell::farewell,
     ),
+    torture(
+        "full-farewell",
+        400,
+        "the same on a node with Wi-Fi, where logind is on a real D-Bus",
+        farewell::beside_wifi,
+    ),
     always(
         "network-devices",
         18,
@@ -477,13 +488,13 @@ pub const TABLE: &[Case] = &[
     torture(
         "pods-vxlan",
         220,
-        "pods of two nodes that share no link reach each other through VXLAN",
+        "pods of three nodes: two share a link, the third is reached through VXLAN; TCP and UDP",
         join::vxlan,
     ),
     torture(
         "pods-wireguard",
         200,
-        "pods of two nodes reach each other encrypted, by keys that the nodes made",
+        "pods of three nodes reach each other encrypted, by keys that the nodes made; TCP and UDP",
         join::wireguard,
     ),
     torture(
@@ -495,8 +506,8 @@ pub const TABLE: &[Case] = &[
     torture(
         "renumbered",
         300,
-        "a worker gets another address while it runs: the cluster is told, and its pods are reached",
-        join::renumbered,
+        "a DHCP server gives a worker another address while it runs: the cluster is told, and its pods are reached",
+        renumbered::worker,
     ),
     torture(
         "add-ons",
@@ -509,6 +520,12 @@ pub const TABLE: &[Case] = &[
         510,
         "NFS and iSCSI volumes in a pod, through a restart, a power cut, and servers that fall silent",
         volumes::volumes,
+    ),
+    torture(
+        "one-image",
+        420,
+        "one image on three disks: by the files of their hardware addresses the first becomes the server, the others join it",
+        one_image::three,
     ),
     torture(
         "join-refused",
@@ -535,6 +552,12 @@ pub const TABLE: &[Case] = &[
         late::late,
     ),
     torture(
+        "servers-later",
+        600,
+        "two servers with etcd, one in a drawer while the other renews its certificates: both Ready, with what was written",
+        late::servers,
+    ),
+    torture(
         "address-changed",
         200,
         "the machine's address changed: Ready, and the certificate is right",
@@ -543,8 +566,8 @@ pub const TABLE: &[Case] = &[
     torture(
         "renumbered-server",
         330,
-        "the only server gets another address while it runs: Ready under it, its certificate right, its pods reached",
-        node::renumbered,
+        "a DHCP server gives the only server another address while it runs: Ready under it, its certificate right, its pods reached",
+        renumbered::server,
     ),
     torture(
         "disk-full-node",

@@ -7,7 +7,7 @@ use crate::machine::disk::{self, Seed};
 use crate::machine::{Machine, Request};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const FULL: &str = include_str!("../../fixtures/full.yaml");
 /// `gzip -n | base64` of "from gzip in base64\n".
@@ -423,61 +423,6 @@ pub fn address_changed(bench: &Bench, checks: &mut Checks) -> Result<()> {
         ];
         checks.probe(machine.ssh(&bench.lab)?, &HELLO, seconds(240))?;
         checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(90))?;
-        switch_off(bench, machine)
-    })
-}
-
-/// The only server gets another address while it runs: it goes on under it, and nobody has to come.
-pub fn renumbered(bench: &Bench, checks: &mut Checks) -> Result<()> {
-    let data = ready_disk(bench, "renumbered-server")?;
-    let (machine, _) = to_ready(bench, &node_machine("renumbered-server", Some(&data)))?;
-    with_machine(bench, checks, machine, |machine, checks| {
-        checks.probe(machine.ssh(&bench.lab)?, &HELLO, seconds(240))?;
-        // The connection ends with the address.
-        let change = "{ cat /skerry/system/config.yaml; echo 'network: {version: 2, ethernets: {eth0: {addresses: [10.0.2.33/24], routes: [{to: default, via: 10.0.2.2}], nameservers: {addresses: [10.0.2.3]}}}}'; } > /run/new.yaml; \
-             setsid nohup sh -c 'sleep 1; skerry config apply /run/new.yaml --confirm 900s' < /dev/null > /run/apply.log 2>&1 &";
-        machine.root(&bench.lab, change)?;
-        let since = Instant::now();
-        machine.moved("10.0.2.33")?;
-        machine.ssh(&bench.lab).context("logging in at the new address")?;
-        let told = "for i in $(seq 180); do kubectl get node -o jsonpath='{.items[0].status.addresses[*].address}' 2>/dev/null | grep -q 10.0.2.33 && break; sleep 1; done; \
-                    kubectl wait --for=condition=Ready node --all --timeout=120s && kubectl get node -o jsonpath='{.items[0].status.addresses[*].address}'";
-        let probes = [
-            ("the node has the new address, and is Ready", told, Expect::Has("10.0.2.33")),
-            (
-                "kubelet answers there",
-                "for i in $(seq 60); do kubectl logs hello 2>/dev/null && break; sleep 1; done",
-                Expect::Is("hello from the pod"),
-            ),
-        ];
-        checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(400))?;
-        eprintln!("renumbered-server: reached again after {:.0} s", since.elapsed().as_secs_f32());
-        let probes = [
-            (
-                "the server shows a certificate for it",
-                "for i in $(seq 150); do kubectl --server https://10.0.2.33:6443 get --raw /readyz 2>/dev/null && break; sleep 1; done",
-                Expect::Is("ok"),
-            ),
-            (
-                "pods are led to it",
-                "for i in $(seq 60); do kubectl get endpointslices kubernetes -o jsonpath='{.endpoints[*].addresses[*]}' | grep -x 10.0.2.33 && break; sleep 1; done",
-                Expect::Is("10.0.2.33"),
-            ),
-            (
-                "a pod reaches the API server by its name",
-                "for i in $(seq 60); do kubectl exec hello -- /bin/busybox nc -w 5 kubernetes.default.svc.cluster.local 443 < /dev/null && break; sleep 1; done",
-                Expect::Success,
-            ),
-            (
-                "the certificate names it",
-                "openssl x509 -in /etc/kubernetes/pki/apiserver.crt -noout -ext subjectAltName",
-                Expect::Has("10.0.2.33"),
-            ),
-        ];
-        checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(300))?;
-        checks.probe(machine.ssh(&bench.lab)?, &READY, seconds(240))?;
-        let kept: [Probe<'_>; 1] = [("the network says so too", "skerry network | head -5", Expect::Has("10.0.2.33/24"))];
-        checks.probe(machine.ssh(&bench.lab)?, &kept, seconds(60))?;
         switch_off(bench, machine)
     })
 }

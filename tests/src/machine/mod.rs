@@ -487,16 +487,6 @@ impl Machine {
         forwarded(&table, guest).with_context(|| format!("forwarding port {guest}: {said} {table:?}"))
     }
 
-    /// The machine has another address from now on: logins go there.
-    pub fn moved(&mut self, address: &str) -> Result<()> {
-        let said = self.qmp.monitor(&format!("hostfwd_add tcp:127.0.0.1:0-{address}:22"))?;
-        let table = self.qmp.monitor("info usernet")?;
-        let line = table.lines().find(|line| line.contains(address)).unwrap_or_default();
-        self.ssh_port = forwarded(line, 22).with_context(|| format!("forwarding a port to {address}: {said} {table:?}"))?;
-        self.forget_login();
-        Ok(())
-    }
-
     /// Waits for words on the console, from the machine's start on.
     pub fn wait(&self, words: &str, within: Duration) -> Result<Found> {
         self.serial.wait_any(&[words], 0, within)
