@@ -165,8 +165,8 @@ impl<'a> Cluster<'a> {
 
     /// Starts a node on the disk that it has.
     pub fn again(&self, node: &Node) -> Result<Machine> {
-        let data = self.lab.folder(&self.machine(node))?.join("data.img");
-        self.boot(node, &data)
+        let request = self.as_it_is(node)?;
+        self.lab.start(&request).with_context(|| format!("starting {} again", node.name))
     }
 
     fn machine(&self, node: &Node) -> String {
@@ -174,7 +174,17 @@ impl<'a> Cluster<'a> {
     }
 
     fn boot(&self, node: &Node, data: &Path) -> Result<Machine> {
-        let request = Request {
+        let request = self.request(node, data)?;
+        self.lab.start(&request).with_context(|| format!("starting {}", node.name))
+    }
+
+    /// A node's machine, with the disk that it has.
+    pub fn as_it_is(&self, node: &Node) -> Result<Request> {
+        self.request(node, &self.lab.folder(&self.machine(node))?.join("data.img"))
+    }
+
+    fn request(&self, node: &Node, data: &Path) -> Result<Request> {
+        Ok(Request {
             memory: if node.part == Part::Worker { WORKER_MEMORY } else { SERVER_MEMORY },
             // They share this computer's: processors that wait for each other cost more than they bring.
             processors: if node.part == Part::First { 2 } else { 1 },
@@ -184,7 +194,6 @@ impl<'a> Cluster<'a> {
             clock: node.clock.clone(),
             limit: self.limit,
             ..Request::new(&self.machine(node))
-        };
-        self.lab.start(&request).with_context(|| format!("starting {}", node.name))
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! Several machines: a worker from power-on to Ready, what it weighs, what its way to the servers costs, three servers, tunnels.
 
+use super::systemd::{self, Debian};
 use super::{Row, median};
 use crate::cases::Bench;
 use crate::cases::start::{NODE_IS_READY, TO_READY, log_in};
@@ -58,13 +59,30 @@ pub fn worker(bench: &Bench, rounds: usize, tell: &mut dyn FnMut(&str)) -> Resul
     tell(&format!(
         "a request: {through:.2} ms through the load balancer, {without:.2} ms without"
     ));
+    worker.root(lab, systemd::CAPTURE).context("keeping what it is for systemd")?;
+    worker.root(lab, "poweroff")?;
+    worker.wait_end(Duration::from_secs(120)).context("switching the worker off")?;
+    let (other, other_memory) = under_systemd(bench, &cluster, &node, rounds, tell)?;
     Ok(vec![
         Row::shown("a worker's power-on → Ready, server up", format!("{:.1} s", median(&later)), ""),
+        Row::shown(
+            "  the same worker under systemd",
+            format!("{:.1} s", median(&other)),
+            &format!(
+                "Debian 13, the same kernel and programs: ours is {:.2} ×",
+                median(&later) / median(&other)
+            ),
+        ),
         Row::shown("  when it joins", format!("{joined:.1} s"), ""),
         Row::shown(
             "memory of the whole worker, 3 minutes after Ready",
             format!("{memory:.0} MiB"),
             "prototype 133 MB",
+        ),
+        Row::shown(
+            "  the same worker under systemd",
+            format!("{other_memory:.0} MiB"),
+            &format!("ours is {:.2} ×", memory / other_memory),
         ),
         Row::limited("resident: agent on a worker", agent / 1024.0, "MiB", 20.0),
         Row::shown(
@@ -73,6 +91,24 @@ pub fn worker(bench: &Bench, rounds: usize, tell: &mut dyn FnMut(&str)) -> Resul
             &format!("{without:.2} ms without it: {:+.2} ms", through - without),
         ),
     ])
+}
+
+/// Its starts under systemd, in seconds, and the memory it takes there.
+fn under_systemd(bench: &Bench, cluster: &Cluster<'_>, node: &Node, rounds: usize, tell: &mut dyn FnMut(&str)) -> Result<(Vec<f64>, f64)> {
+    let debian = Debian::new(bench)?;
+    let mut times = vec![];
+    let mut memory = f64::NAN;
+    for round in 1..=rounds.max(1) {
+        let mut machine = debian.start(bench, cluster, node)?;
+        let at = systemd::ready(&machine)?;
+        tell(&format!("  {round}: under systemd, Ready after {at:.1} s"));
+        times.push(at);
+        if round == rounds.max(1) {
+            memory = systemd::memory(&machine)?;
+        }
+        systemd::switch_off(&mut machine)?;
+    }
+    Ok((times, memory))
 }
 
 const LOCAL: &str = "$(sed -n 's/^ *server: *//p' /etc/kubernetes/kubelet.conf | tr -d '\"')";

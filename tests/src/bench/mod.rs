@@ -5,6 +5,7 @@ pub mod disk;
 pub mod install;
 pub mod others;
 pub mod ours;
+pub mod systemd;
 
 use std::fmt::Write as _;
 
@@ -22,7 +23,10 @@ pub const PARTS: [(&str, &str); 9] = [
     ("size", "what is downloaded"),
     ("disk", "boots from a flashed disk"),
     ("node", "a node up to its first pod"),
-    ("worker", "a worker beside a server, what it weighs, and its load balancer"),
+    (
+        "worker",
+        "a worker beside a server, what it weighs, its load balancer, and the same worker under systemd",
+    ),
     ("servers", "three servers from nothing"),
     ("tunnels", "VXLAN and WireGuard beside plain routes"),
 ];

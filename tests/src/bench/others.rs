@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("stage0", include_str!("../../bench/stage0")),
+    ("worker0", include_str!("../../bench/worker0")),
     ("rc", include_str!("../../bench/rc")),
     ("lease", include_str!("../../bench/lease")),
     ("service", include_str!("../../bench/service")),

@@ -65,7 +65,11 @@ fn on(bench: &Bench, checks: &mut Checks, request: Request, more: &str) -> Resul
                     && kubectl wait --for=condition=Ready pod/deaf --timeout=120s";
         machine.root_within(&bench.lab, wait, seconds(400)).context("starting the pods")?;
         before(bench, machine, checks)?;
-        checks.probe(machine.ssh(&bench.lab)?, if more.is_empty() { &OWN_BUS } else { &REAL_BUS }, seconds(60))?;
+        checks.probe(
+            machine.ssh(&bench.lab)?,
+            if more.is_empty() { &OWN_BUS } else { &REAL_BUS },
+            seconds(60),
+        )?;
         let mark = machine.serial.mark();
         let ordered = machine.age();
         machine.root(&bench.lab, "skerry reboot")?;

@@ -31,7 +31,11 @@ fn exec(pod: &str, command: &str) -> String {
 }
 
 /// Runs `work`; if it fails, every machine's logs are kept.
-pub fn with_all<const N: usize>(bench: &Bench, mut machines: [Machine; N], work: impl FnOnce(&mut [Machine; N]) -> Result<()>) -> Result<()> {
+pub fn with_all<const N: usize>(
+    bench: &Bench,
+    mut machines: [Machine; N],
+    work: impl FnOnce(&mut [Machine; N]) -> Result<()>,
+) -> Result<()> {
     let done = work(&mut machines);
     if done.is_err() {
         for machine in &mut machines {
@@ -126,7 +130,13 @@ pub fn wireguard(bench: &Bench, checks: &mut Checks) -> Result<()> {
         ("which carried them", &carried("skerry-wg"), Expect::Success),
         ("and pods know its largest packet", &exec("on-2", MTU), Expect::Is("1420")),
     ];
-    through(bench, checks, "wireguard", &[first, Node::new(2, Part::Worker), Node::new(3, Part::Worker)], &tunnel)
+    through(
+        bench,
+        checks,
+        "wireguard",
+        &[first, Node::new(2, Part::Worker), Node::new(3, Part::Worker)],
+        &tunnel,
+    )
 }
 
 /// Pods with an address of each family, on nodes that share no link and have no IPv6 among themselves.
@@ -221,7 +231,12 @@ fn third(bench: &Bench, server: &mut Machine, checks: &mut Checks) -> Result<()>
         "a third node joins",
         server.root_within(&bench.lab, &is_ready("node-3"), seconds(500)).map(drop),
     );
-    let pod = PODS.split("---").next().unwrap_or_default().replace("on-1", "on-3").replace("node-1", "node-3");
+    let pod = PODS
+        .split("---")
+        .next()
+        .unwrap_or_default()
+        .replace("on-1", "on-3")
+        .replace("node-1", "node-3");
     server
         .root_within(
             &bench.lab,
@@ -230,7 +245,9 @@ fn third(bench: &Bench, server: &mut Machine, checks: &mut Checks) -> Result<()>
         )
         .context("starting a pod on the third node")?;
     let fetch = |from: &str, to: &str| {
-        format!("IP=$(kubectl get pod {to} -o jsonpath={{.status.podIP}}); kubectl exec {from} -- /bin/busybox wget -T 20 -qO- http://$IP/body | wc -c")
+        format!(
+            "IP=$(kubectl get pod {to} -o jsonpath={{.status.podIP}}); kubectl exec {from} -- /bin/busybox wget -T 20 -qO- http://$IP/body | wc -c"
+        )
     };
     let ways = [("on-1", "on-3"), ("on-3", "on-1"), ("on-2", "on-3"), ("on-3", "on-2")].map(|(from, to)| fetch(from, to));
     let names = |from: &str| {
@@ -246,8 +263,16 @@ fn third(bench: &Bench, server: &mut Machine, checks: &mut Checks) -> Result<()>
         ("64 KiB from the first to the third", b, Expect::Is("65536")),
         ("64 KiB from the third to the second", c, Expect::Is("65536")),
         ("64 KiB from the second to the third", d, Expect::Is("65536")),
-        ("UDP from the second to the first node's pod, and back", &second, Expect::Has("10.43.0.1")),
-        ("UDP from the third to the first node's pod, and back", &third, Expect::Has("10.43.0.1")),
+        (
+            "UDP from the second to the first node's pod, and back",
+            &second,
+            Expect::Has("10.43.0.1"),
+        ),
+        (
+            "UDP from the third to the first node's pod, and back",
+            &third,
+            Expect::Has("10.43.0.1"),
+        ),
     ];
     checks.probe(server.ssh(&bench.lab)?, &probes, seconds(200))
 }

@@ -153,7 +153,10 @@ pub fn servers(bench: &Bench, checks: &mut Checks) -> Result<()> {
         second.clock.clone_from(&first.clock);
         *two = cluster.again(&second)?;
         *one = cluster.again(&first)?;
-        for (machine, name) in [(&mut *one, "the one that renewed them"), (&mut *two, "the one that lay in a drawer")] {
+        for (machine, name) in [
+            (&mut *one, "the one that renewed them"),
+            (&mut *two, "the one that lay in a drawer"),
+        ] {
             log_in(bench, machine, 0)?;
             let (api, etcd) = (fresh("apiserver"), fresh("etcd/peer"));
             let probes: [Probe<'_>; 4] = [

@@ -62,7 +62,11 @@ fn add_files(bench: &Bench, image: &Path, wire: &Wire) -> Result<()> {
     fs::create_dir_all(&files).with_context(|| format!("creating {}", files.display()))?;
     for number in 1..=3 {
         let plug = wire.plug(number)?;
-        let part = if number == 1 { "k3s_args: [server]" } else { "server_url: https://10.0.2.21:6443" };
+        let part = if number == 1 {
+            "k3s_args: [server]"
+        } else {
+            "server_url: https://10.0.2.21:6443"
+        };
         let text = format!(
             "hostname: node-{number}\nskerry: {{{part}}}\nnetwork: {{version: 2, ethernets: {{eth0: {{addresses: [{}/24], \
              routes: [{{to: default, via: 10.0.2.2}}], nameservers: {{addresses: [10.0.2.3]}}}}}}}}\n",
@@ -91,10 +95,7 @@ fn together(bench: &Bench, checks: &mut Checks, machines: &mut [Machine]) -> Res
         );
     }
     let mut own: [BTreeSet<String>; 2] = Default::default();
-    let asked = [
-        "cat /etc/machine-id",
-        "cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub",
-    ];
+    let asked = ["cat /etc/machine-id", "cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub"];
     let mut ask = |machine: &mut Machine| -> Result<()> {
         for (set, command) in own.iter_mut().zip(asked) {
             set.insert(machine.root(lab, command)?.trim().to_owned());

@@ -26,7 +26,8 @@ fn serve(last: u8) -> String {
 /// From now on another address is given; returns when `machine` has it, which is when the time of its absence begins.
 fn renumber(bench: &Bench, giver: &mut Machine, machine: &mut Machine) -> Result<Instant> {
     giver.root(&bench.lab, &serve(77)).context("serving another address")?;
-    let has_it = "for i in $(seq 120); do ip -4 address show dev lan | grep -q 10.50.0.77/ && exit 0; sleep 1; done; skerry network; exit 1";
+    let has_it =
+        "for i in $(seq 120); do ip -4 address show dev lan | grep -q 10.50.0.77/ && exit 0; sleep 1; done; skerry network; exit 1";
     machine
         .root_within(&bench.lab, has_it, seconds(150))
         .context("waiting for the machine to have the other address")?;
@@ -99,7 +100,9 @@ pub fn server(bench: &Bench, checks: &mut Checks) -> Result<()> {
         ready(server)?;
         log_in(bench, server, 0)?;
         let pod = super::join::PODS.split("---").next().unwrap_or_default();
-        let start = format!("kubectl apply -f - <<'EOF'\n{pod}\nEOF\nkubectl wait --for=condition=Ready pod/on-1 --timeout=240s");
+        let start = format!(
+            "kubectl wait --for=create serviceaccount/default --timeout=60s && kubectl apply -f - <<'EOF'\n{pod}\nEOF\nkubectl wait --for=condition=Ready pod/on-1 --timeout=240s"
+        );
         server.root_within(lab, &start, seconds(300)).context("starting a pod")?;
         let addresses = "kubectl get node node-1 -o jsonpath='{.status.addresses[*].address}'";
         let before: [Probe<'_>; 1] = [("its address is the one that DHCP gave", addresses, Expect::Has("10.50.0.60"))];
