@@ -45,17 +45,34 @@ pub fn with_all<const N: usize>(
     done
 }
 
-/// One server and one worker, through the worker's and the server's absence.
+/// One server and one worker.
 pub fn join(bench: &Bench, checks: &mut Checks) -> Result<()> {
-    let lab = &bench.lab;
-    let cluster = Cluster::new(lab, "join", 2, &bench.hello, LIMIT)?;
+    joined(bench, checks, "join", |_, server, worker, checks| {
+        as_a_worker(bench, worker, checks)?;
+        checks.probe(server.ssh(&bench.lab)?, &NOTHING_RESTARTS, seconds(60))
+    })
+}
+
+/// The same two, when the power of both is cut.
+pub fn without_each_other(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    joined(bench, checks, "join-cut", |cluster, server, worker, checks| {
+        away(bench, cluster, &Node::new(1, Part::First), server, worker, checks)
+    })
+}
+
+fn joined(
+    bench: &Bench,
+    checks: &mut Checks,
+    name: &str,
+    then: impl FnOnce(&Cluster<'_>, &mut Machine, &mut Machine, &mut Checks) -> Result<()>,
+) -> Result<()> {
+    let cluster = Cluster::new(&bench.lab, name, 2, &bench.hello, LIMIT)?;
     let (first, second) = (Node::new(1, Part::First), Node::new(2, Part::Worker));
     let machines = [cluster.install(&first)?, cluster.install(&second)?];
     with_all(bench, machines, |[server, worker]| {
         pair(bench, server, checks)?;
         log_in(bench, worker, 0)?;
-        as_a_worker(bench, worker, checks)?;
-        away(bench, &cluster, &first, server, worker, checks)
+        then(&cluster, server, worker, checks)
     })
 }
 
@@ -318,7 +335,7 @@ fn across(bench: &Bench, server: &mut Machine, checks: &mut Checks) -> Result<()
 }
 
 fn as_a_worker(bench: &Bench, worker: &mut Machine, checks: &mut Checks) -> Result<()> {
-    let probes: [Probe<'_>; 5] = [
+    let probes: [Probe<'_>; 4] = [
         (
             "no control plane runs on it",
             "pgrep -f 'kube-apiserver|kine|kube-scheduler'",
@@ -335,14 +352,16 @@ fn as_a_worker(bench: &Bench, worker: &mut Machine, checks: &mut Checks) -> Resu
             "grep -rl 'a token of a cluster' /var/lib/skerry/kube /etc/kubernetes",
             Expect::Failure,
         ),
-        (
-            "no service restarts for ever",
-            "skerry services | grep -E 'backoff|failed'",
-            Expect::Is(""),
-        ),
     ];
-    checks.probe(worker.ssh(&bench.lab)?, &probes, seconds(60))
+    checks.probe(worker.ssh(&bench.lab)?, &probes, seconds(60))?;
+    checks.probe(worker.ssh(&bench.lab)?, &NOTHING_RESTARTS, seconds(60))
 }
+
+const NOTHING_RESTARTS: [Probe<'static>; 1] = [(
+    "no service restarts for ever",
+    "skerry services | grep -E 'backoff|failed'",
+    Expect::Is(""),
+)];
 
 /// The power of both is cut; the worker is back first.
 fn away(bench: &Bench, cluster: &Cluster<'_>, first: &Node, server: &mut Machine, worker: &mut Machine, checks: &mut Checks) -> Result<()> {
