@@ -127,6 +127,14 @@ pub(crate) fn data_source(text: &str) -> Verdict {
     )
 }
 
+pub(crate) fn swap(text: &str) -> Verdict {
+    match crate::size::bytes(text) {
+        Some(0) => Good,
+        Some(bytes) if bytes >= 1 << 20 => Good,
+        _ => bad("not a size of at least 1 MiB", "swap: 2GiB"),
+    }
+}
+
 pub(crate) fn ports(text: &str) -> Verdict {
     match text.parse::<crate::ports::Ports>() {
         Ok(_) => Good,

@@ -36,6 +36,7 @@ mod schema;
 pub mod seal;
 mod seed;
 mod show;
+pub mod size;
 mod source;
 mod suggest;
 mod tree;

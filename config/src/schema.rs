@@ -213,6 +213,12 @@ pub(crate) const SKERRY: &[Key] = &[
     key("distribution", "distribution", &[], Section(DISTRIBUTION))
         .on(&[Kubernetes], "which Kubernetes runs, and where its program comes from")
         .short("name"),
+    key("swap", "swap", &["swap_size"], Text)
+        .on(
+            &[Boot, Kubernetes],
+            "a file of this size on the data partition, and kubelet lets pods use their part of it",
+        )
+        .checked(Check::Text(check::swap)),
     key("trust_media", "trustMedia", &[], Bool).on(&[Boot], "whether a removable medium may bring configuration"),
     key("firewall", "firewall", &[], Bool).on(&[Network], "whether netd closes the system's own ports to the outside"),
     key("open_ports", "openPorts", &["open_port"], Texts)
@@ -317,7 +323,7 @@ mod tests {
     fn every_spelling_that_k3os_took_is_taken() {
         let k3os = SKERRY
             .iter()
-            .filter(|key| !["distribution", "trust_media", "firewall", "open_ports"].contains(&key.name));
+            .filter(|key| !["distribution", "swap", "trust_media", "firewall", "open_ports"].contains(&key.name));
         let top = TOP
             .iter()
             .filter(|key| !["skerry", "network", "users", "ca_certs"].contains(&key.name));

@@ -47,6 +47,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether swap is asked for.
+    pub fn has_swap(&self) -> bool {
+        crate::size::bytes(&self.skerry.swap).is_some_and(|size| size > 0)
+    }
+
     /// Whether a Wi-Fi network is configured: `iwd` then runs, and a D-Bus for it.
     pub fn has_wifi(&self) -> bool {
         !self.skerry.wifi.is_empty() || self.network.as_ref().is_some_and(|network| !network.wifis.is_empty())
@@ -111,6 +116,8 @@ pub struct Skerry {
     /// Whether the system's own services are closed to the outside but for what others need of them; absent = yes. Pods, and what they
     /// listen on, are not concerned.
     pub firewall: Option<bool>,
+    /// Swap in a file of this size on the data partition, `2GiB`; empty = none. Pods may use their part of it.
+    pub swap: String,
     /// Further ports that are open, `tcp/8080` or `udp/5000-5010`: for what `boot_cmd`, `run_cmd` or a login starts.
     pub open_ports: Vec<String>,
 }

@@ -41,7 +41,7 @@ pub fn plan(config: &Config, facts: &Facts) -> Plan {
     k3s.after.push("logind".to_owned());
     plan.files = vec![
         File::new(CONFIG, 0o600, settings(config, facts, server, &mut plan.problems)),
-        File::new(DROP_IN, 0o600, drop_in()),
+        File::new(DROP_IN, 0o600, drop_in(config)),
     ];
     let logind = units::farewell(Grace::default(), config.has_wifi(), "distribution-files");
     let ready = brought::node_ready(KUBELET, &node_name(config, facts), "k3s");
@@ -159,7 +159,7 @@ fn settings(config: &Config, facts: &Facts, server: bool, problems: &mut Vec<Pro
 }
 
 /// What suits flash and a read-only `/usr`.
-fn drop_in() -> String {
+fn drop_in(config: &Config) -> String {
     let mut kubelet = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -167,6 +167,9 @@ fn drop_in() -> String {
         "containerLogMaxFiles": 3,
         "failSwapOn": false,
     });
+    if config.has_swap() {
+        kubelet["memorySwap"] = crate::kubernetes::files::memory_swap();
+    }
     Grace::default().write(&mut kubelet);
     format!("{kubelet:#}\n")
 }

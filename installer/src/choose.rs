@@ -5,6 +5,7 @@
 
 use crate::step::Size;
 use serde::Serialize;
+use skerry_config::size::bytes;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -204,23 +205,6 @@ impl Test {
         };
         (!passes).then_some(why)
     }
-}
-
-/// `64G`: powers of 1000, as disks are sold; `64GiB` powers of 1024.
-pub fn bytes(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(digits)?;
-    let factor: u64 = match unit {
-        "" => 1,
-        "M" | "MB" => 1_000_000,
-        "G" | "GB" => 1_000_000_000,
-        "T" | "TB" => 1_000_000_000_000,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// What the disk is wanted for.

@@ -55,8 +55,8 @@ pub struct Node {
     pub token: Option<String>,
     /// More words of a server's `k3s_args`.
     pub flags: Vec<&'static str>,
-    /// No network of its link is its own: it reaches the others by a route for each, as if there were a router between.
-    pub apart: bool,
+    /// Length of its network's prefix. Who is outside is reached by a route of its own, as if there were a router between.
+    pub prefix: u8,
     /// What netplan says of its card in VLAN 50, which is then its way to the others; its first card is for whoever tests it.
     pub lan: Option<&'static str>,
     /// More lines of its configuration.
@@ -76,7 +76,7 @@ impl Node {
             part,
             token: None,
             flags: vec![],
-            apart: false,
+            prefix: 24,
             lan: None,
             more: String::new(),
             files: vec![],
@@ -91,17 +91,17 @@ impl Node {
         if let Some(words) = self.lan {
             return format!("{eth0}      addresses: [{own}/24]\n  vlans:\n    lan: {{id: 50, link: eth0, {words}}}\n");
         }
+        let network = |number: u8| (20 + u16::from(number)) >> (32 - self.prefix.clamp(24, 32));
+        let is_apart = self.prefix > 24;
         let mut routes = vec![format!(
             "{{to: default, via: 10.0.2.2{}}}",
-            if self.apart { ", on-link: true" } else { "" }
+            if is_apart { ", on-link: true" } else { "" }
         )];
-        if self.apart {
-            let others = (1..=3).filter(|n| *n != self.number).map(address);
-            routes.extend(others.map(|other| format!("{{to: {other}/32, via: {other}, on-link: true}}")));
-        }
+        let others = (1..=4).filter(|n| network(*n) != network(self.number)).map(address);
+        routes.extend(others.map(|other| format!("{{to: {other}/32, via: {other}, on-link: true}}")));
         format!(
             "{eth0}      addresses: [{own}/{}]\n      routes: [{}]\n      nameservers: {{addresses: [10.0.2.3]}}\n",
-            if self.apart { 32 } else { 24 },
+            self.prefix,
             routes.join(", "),
         )
     }

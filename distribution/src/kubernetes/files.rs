@@ -120,7 +120,16 @@ pub fn conflist(subnets: &[String]) -> String {
 
 /// kubelet's configuration, as text.
 pub fn kubelet_text(s: &Settings) -> String {
-    pretty(&kubelet(s))
+    let mut kubelet = kubelet(s);
+    if s.swap {
+        kubelet["memorySwap"] = memory_swap();
+    }
+    pretty(&kubelet)
+}
+
+/// Pods get their part of the swap that there is (`kubelet.config.k8s.io/v1beta1`); without it none, which is kubelet's own default.
+pub fn memory_swap() -> Value {
+    json!({ "swapBehavior": "LimitedSwap" })
 }
 
 fn kubelet(s: &Settings) -> Value {
@@ -249,6 +258,18 @@ pub fn resolv_conf(node: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pods_may_swap_where_there_is_swap() {
+        let kubelet = |swap: &str| {
+            let mut config = skerry_config::types::Config::default();
+            config.skerry.swap = swap.to_owned();
+            let (settings, _) = crate::kubernetes::settings::settings(&config, &crate::Facts::default());
+            kubelet_text(&settings)
+        };
+        assert!(kubelet("1GiB").contains("LimitedSwap"));
+        assert!(!kubelet("").contains("memorySwap") && !kubelet("0").contains("memorySwap"));
+    }
 
     #[test]
     fn pods_get_name_servers_that_they_can_reach() {

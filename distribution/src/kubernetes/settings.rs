@@ -95,6 +95,8 @@ pub struct Settings {
     pub resolv_conf: Option<String>,
     /// How long pods have to end when the machine goes down.
     pub grace: Grace,
+    /// Whether there is swap, which pods may use.
+    pub swap: bool,
     /// Whether a D-Bus runs, for Wi-Fi.
     pub has_bus: bool,
     /// Flags of single components, without dashes, in order.
@@ -182,6 +184,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         agent_token: None,
         resolv_conf: None,
         grace: Grace::default(),
+        swap: config.has_swap(),
         has_bus: config.has_wifi(),
         args: vec![],
         environment: BTreeMap::new(),

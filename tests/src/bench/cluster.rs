@@ -199,7 +199,7 @@ fn tunnel(bench: &Bench, iperf: &Iperf, name: &str, flags: Vec<&'static str>, ap
     let files = iperf.files();
     let node = |number, part, flags| Node {
         flags,
-        apart,
+        prefix: if apart { 32 } else { 24 },
         more: "  firewall: false\n".into(),
         files: files.clone(),
         ..Node::new(number, part)

@@ -26,6 +26,8 @@ pub fn uefi(bench: &Bench, checks: &mut Checks) -> Result<()> {
     to_a_login(bench, checks, "disk-uefi", Firmware::Uefi)
 }
 
+/// Bytes that can be swapped out: all of the file but its first page.
+const SWAP: &str = "swapon --show=SIZE --bytes --noheadings";
 /// The console's password, which is on the ESP until it is sealed.
 const SECRET: &str = "hush-hush-hush-42";
 
@@ -61,7 +63,7 @@ pub fn ready(bench: &Bench, checks: &mut Checks) -> Result<()> {
 }
 
 fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware) -> Result<()> {
-    let config = none_config(bench, "hostname: from-the-esp\n").replace("none}", &format!("none, password: {SECRET}}}"));
+    let config = none_config(bench, "hostname: from-the-esp\n").replace("none}", &format!("none, swap: 64MiB, password: {SECRET}}}"));
     let disk = flashed(bench, name, &config)?;
     let request = Request {
         disk: Some((firmware, disk.clone())),
@@ -93,6 +95,7 @@ fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware
                 "cat /run/skerry/storage.json",
                 Expect::Has("\"problems\": []"),
             ),
+            ("there is swap", SWAP, Expect::Is("67104768")),
             (
                 "data has grown by more than a gigabyte",
                 "test $(df -k --output=size /skerry | tail -1) -gt 1200000",
@@ -118,6 +121,7 @@ fn to_a_login(bench: &Bench, checks: &mut Checks, name: &str, firmware: Firmware
         let console = machine.serial.text(0);
         checks.is("what has grown is left alone", !console.contains("data grew"), &console);
         let probes = [
+            ("the swap is used again", SWAP, Expect::Is("67104768")),
             (
                 "the sealed password counts",
                 "sudo grep -c '^skerry:[$]' /etc/shadow",

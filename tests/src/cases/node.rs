@@ -277,7 +277,9 @@ fn make_ready_disk(bench: &Bench) -> Result<PathBuf> {
     let pod = super::node::manifest(FULL).context("finding the pod in the full configuration")?;
     let config = node_config(
         bench,
-        &format!("hostname: node-one\nwrite_files:\n- path: /var/lib/rancher/k3s/server/manifests/hello.yaml\n  content: |\n{pod}"),
+        &format!(
+            "hostname: node-one\nskerry: {{swap: 64MiB}}\nwrite_files:\n- path: /var/lib/rancher/k3s/server/manifests/hello.yaml\n  content: |\n{pod}"
+        ),
     );
     let disk = bench
         .lab
@@ -324,6 +326,16 @@ pub fn second_boot(bench: &Bench, checks: &mut Checks) -> Result<()> {
                 "objects are kept",
                 "kubectl get configmap kept -o jsonpath='{.data.word}'",
                 Expect::Is("kept"),
+            ),
+            (
+                "the swap of the first boot is used again",
+                "swapon --show=SIZE --bytes --noheadings",
+                Expect::Is("67104768"), // but for its first page
+            ),
+            (
+                "kubelet lets pods use it",
+                "kubectl get --raw /api/v1/nodes/node-one/proxy/configz",
+                Expect::Has("\"memorySwap\":{\"swapBehavior\":\"LimitedSwap\"}"),
             ),
         ];
         checks.probe(machine.ssh(&bench.lab)?, &probes, seconds(60))?;

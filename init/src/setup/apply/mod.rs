@@ -10,6 +10,7 @@ mod kernel;
 pub mod logins;
 mod password;
 mod sshd;
+mod swap;
 mod time;
 mod users;
 mod write_files;
@@ -84,6 +85,7 @@ const BOOT: &[Step] = &[
     ("iSCSI initiator", iscsi::initiator),
     ("ca_certs", certificates::apply),
     ("directories", time::directories),
+    ("swap", swap::apply),
     ("users", users::apply),
     ("sshd", sshd::apply),
     ("ssh_authorized_keys", logins::apply),
