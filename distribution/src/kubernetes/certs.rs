@@ -103,6 +103,13 @@ pub const ENTRIES: &[Entry] = &[
 pub const ETCD_ENTRIES: &[Entry] = &[
     by_etcd("etcd-server", "etcd/server.crt", "etcd/server.key", true),
     by_etcd("etcd-peer", "etcd/peer.crt", "etcd/peer.key", true),
+    // Nothing of ours asks etcd by it, but kubeadm makes it, and afterwards refuses to make any while it has ended.
+    by_etcd(
+        "etcd-healthcheck-client",
+        "etcd/healthcheck-client.crt",
+        "etcd/healthcheck-client.key",
+        false,
+    ),
     by_etcd(
         "apiserver-etcd-client",
         "apiserver-etcd-client.crt",
