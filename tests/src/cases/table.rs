@@ -429,13 +429,13 @@ pub const TABLE: &[Case] = &[
     ),
     torture(
         "pods-vxlan",
-        220,
+        290,
         "pods of three nodes: two share a link, the third is reached through VXLAN; TCP and UDP",
         join::vxlan,
     ),
     torture(
         "pods-wireguard",
-        200,
+        310,
         "pods of three nodes reach each other encrypted, by keys that the nodes made; TCP and UDP",
         join::wireguard,
     ),
@@ -447,7 +447,7 @@ pub const TABLE: &[Case] = &[
     ),
     torture(
         "renumbered",
-        300,
+        240,
         "a DHCP server gives a worker another address while it runs: the cluster is told, and its pods are reached",
         renumbered::worker,
     ),
@@ -465,13 +465,13 @@ pub const TABLE: &[Case] = &[
     ),
     torture(
         "one-image",
-        420,
+        210,
         "one image on three disks: by the files of their hardware addresses the first becomes the server, the others join it",
         one_image::three,
     ),
     torture(
         "join-refused",
-        300,
+        210,
         "a wrong token, a name that is taken, a server's name: refused, and told what to do",
         join::refused,
     ),
@@ -495,7 +495,7 @@ pub const TABLE: &[Case] = &[
     ),
     torture(
         "servers-later",
-        600,
+        460,
         "two servers with etcd, one in a drawer while the other renews its certificates: both Ready, with what was written",
         late::servers,
     ),
@@ -507,7 +507,7 @@ pub const TABLE: &[Case] = &[
     ),
     torture(
         "renumbered-server",
-        330,
+        230,
         "a DHCP server gives the only server another address while it runs: Ready under it, its certificate right, its pods reached",
         renumbered::server,
     ),
