@@ -387,7 +387,7 @@ pub const TABLE: &[Case] = &[
     ),
     torture(
         "full-farewell",
-        400,
+        220,
         "the same on a node with Wi-Fi, where logind is on a real D-Bus",
         farewell::beside_wifi,
     ),
