@@ -496,7 +496,7 @@ pub const TABLE: &[Case] = &[
     torture(
         "servers-later",
         460,
-        "two servers with etcd, one in a drawer while the other renews its certificates: both Ready, with what was written",
+        "two servers with etcd, one in a drawer while the other renews its certificates: both answer, with what was written",
         late::servers,
     ),
     torture(

@@ -129,6 +129,8 @@ fn run(command: &mut Command, name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::Facts;
+    use skerry_config::types::Config;
 
     const MIB: u64 = 1 << 20;
     const NOTHING: Seen = Seen {
@@ -185,6 +187,19 @@ mod tests {
         assert!(full(None, 1535).unwrap_err().to_string().contains("1535 MiB are free"));
         assert!(full(None, 1536).is_ok());
         assert!(full(Some(512 * MIB), 1024).is_ok(), "what the old one takes is free again");
+    }
+
+    #[test]
+    fn what_a_power_cut_left_half_made_is_removed() {
+        let root = crate::root::scratch("swap-cut");
+        root.write(NEW, "half", 0o600).unwrap();
+        let s = Settings {
+            config: Config::default(),
+            facts: Facts::bare(&root),
+            root: root.clone(),
+        };
+        provide(&s).unwrap();
+        assert!(!root.at(NEW).exists() && !root.at(FILE).exists());
     }
 
     #[test]
