@@ -9,7 +9,7 @@ use skerry_tests::bench::{PARTS, Row, chosen, cluster, disk, install, median, ou
 use skerry_tests::cases::Bench;
 use skerry_tests::machine::Lab;
 use skerry_tests::machine::release;
-use skerry_tests::suite::{step, tiers};
+use skerry_tests::suite::{room, step, tiers};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -39,7 +39,12 @@ fn main() -> ExitCode {
             for (part, why) in &failed {
                 eprintln!("bench: {part}: {why:#}");
             }
-            if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if failed.is_empty() {
+                room::tidy(&release::target().join("machine/bench"));
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(e) => {
             eprintln!("bench: {e:#}");
@@ -52,7 +57,7 @@ fn main() -> ExitCode {
 type Failed = Vec<(&'static str, anyhow::Error)>;
 
 fn run(parts: &[&str], rounds: usize, nodes: usize) -> Result<(Vec<Row>, Failed)> {
-    let lab = Lab::open()?;
+    let lab = Lab::open()?.within("bench");
     let does = |part: &str| parts.contains(&part);
     let mut rows = vec![];
     if does("install") {

@@ -7,7 +7,7 @@ use skerry_tests::cases::{self, Bench, Case, TABLE, When};
 use skerry_tests::machine::release::{self, Release};
 use skerry_tests::machine::{Lab, accel::Accel};
 use skerry_tests::suite::tiers::{self, Counts, Tier};
-use skerry_tests::suite::{Tally, count, step};
+use skerry_tests::suite::{Tally, count, room, step};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,8 @@ const HELP: &str = "suite [--list] [--only WORD] [--torture] [--jobs N]
   --jobs N     machine tests at a time (as many as cores, 2 at most); those with Kubernetes have the computer to themselves
 
 REQUIRE=all   a skipped test is a failure
-SKERRY_OUT    test this release instead of making one";
+SKERRY_OUT    test this release instead of making one
+SKERRY_KEEP=1 leave the disks of the machines that passed in target/machine/";
 
 struct Request {
     only: Option<String>,
@@ -72,6 +73,9 @@ fn main() -> ExitCode {
         request,
         failures: Mutex::default(),
     };
+    if let Some(warning) = room::free().and_then(room::warning) {
+        runner.say("room", &warning);
+    }
     let mut tally = Tally::default();
     for tier in tiers::of_this_computer().iter().filter(|t| runner.wants(t.name)) {
         tally += runner.tier(tier);
@@ -303,6 +307,9 @@ impl Runner {
         let (alone, together): (Vec<_>, Vec<_>) = cases.iter().copied().partition(|c| c.is_alone());
         let mut tally = self.all(&together, &bench, self.request.jobs.max(1));
         tally += self.all(&alone, &bench, 1);
+        if tally.failed == 0 {
+            room::tidy(&bench.lab.artifacts);
+        }
         tally
     }
 
@@ -347,7 +354,7 @@ impl Runner {
                 println!("          - {failed}");
                 self.failed(format!("{}: {failed}", case.name));
             }
-            println!("          see target/machine/{}*/", case.name);
+            println!("          see target/machine/{}/", case.name);
         }
         Tally::one(checks.failed.is_empty())
     }

@@ -35,10 +35,11 @@ mod volumes;
 mod wifi;
 
 use crate::machine::{Lab, Machine, release};
+use crate::suite::room;
 use anyhow::Result;
 use check::Checks;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 pub use table::TABLE;
 
@@ -84,6 +85,14 @@ pub struct Bench {
     pub fake: PathBuf,
     /// The OCI archive with `skerry.local/hello:1`.
     pub hello: PathBuf,
+    made: Arc<Made>,
+}
+
+/// What the first case that needs it makes, for all of them.
+#[derive(Debug)]
+struct Made {
+    /// The lab that has a folder for each case.
+    lab: Lab,
     /// The data disk of a node that was Ready and then lost its power.
     ready: OnceLock<PathBuf>,
     /// The release with the full kernel, or why there is none.
@@ -93,31 +102,49 @@ pub struct Bench {
 impl Bench {
     /// Over a lab.
     pub fn new(lab: Lab, hello: PathBuf, fake: PathBuf) -> Self {
+        let made = Made {
+            lab: lab.clone(),
+            ready: OnceLock::new(),
+            full: OnceLock::new(),
+        };
         Self {
             lab,
             fake,
             hello,
-            ready: OnceLock::new(),
-            full: OnceLock::new(),
+            made: Arc::new(made),
         }
     }
-}
 
-impl Bench {
+    /// The same, with its machines' folders in this one.
+    #[must_use]
+    pub fn within(&self, folder: &str) -> Self {
+        Self {
+            lab: self.made.lab.within(folder),
+            fake: self.fake.clone(),
+            hello: self.hello.clone(),
+            made: self.made.clone(),
+        }
+    }
+
     /// The folder of the release with the full kernel, or why there is none; made once if `SKERRY_FULL` names none.
     fn full(&self) -> Result<&Path, String> {
         let made = self
+            .made
             .full
             .get_or_init(|| release::full(&self.lab.release).map_err(|e| format!("{e:#}")));
         made.as_deref().map_err(Clone::clone)
     }
 }
 
-/// Runs one case; its machines' console logs are in its folder whatever comes.
+/// Runs one case; its machines' console logs are in its folder whatever comes, their disks only if something was found wrong.
 pub fn run(case: &Case, bench: &Bench) -> Checks {
     let mut checks = Checks::default();
-    if let Err(e) = (case.run)(bench, &mut checks) {
+    let bench = bench.within(case.name);
+    if let Err(e) = (case.run)(&bench, &mut checks) {
         checks.failed.push(format!("{e:#}"));
+    }
+    if checks.failed.is_empty() {
+        room::tidy(&bench.lab.artifacts);
     }
     checks
 }

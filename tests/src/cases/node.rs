@@ -69,11 +69,6 @@ pub fn full(bench: &Bench, checks: &mut Checks) -> Result<()> {
         checks.probe(machine.ssh(&bench.lab)?, &READY, seconds(240))?;
         checks.probe(machine.ssh(&bench.lab)?, &HELLO, seconds(240))?;
         checks.that("the password is good at the console", console_login(machine));
-        if checks.failed.is_empty() {
-            let disk = data.clone();
-            cut_when_ready(bench, machine)?;
-            bench.ready.get_or_init(|| disk);
-        }
         Ok(())
     })
 }
@@ -262,11 +257,14 @@ fn console_login(machine: &mut Machine) -> Result<()> {
     machine.serial.wait_any(&["sum=42"], prompt.end, seconds(30)).map(drop)
 }
 
+/// The folder of the machine whose disk the others copy.
+const READY_DISK: &str = "ready-disk";
+
 /// A copy of the data disk of a node that was Ready, ran a pod, and then lost its power.
 pub fn ready_disk(bench: &Bench, name: &str) -> Result<PathBuf> {
-    let made = match bench.ready.get() {
+    let made = match bench.made.ready.get() {
         Some(disk) => disk.clone(),
-        None => make_ready_disk(bench)?,
+        None => make_ready_disk(&bench.within(READY_DISK))?,
     };
     let copy = bench.lab.folder(name)?.join("data.img");
     disk::copy(&made, &copy)?;
@@ -283,8 +281,8 @@ fn make_ready_disk(bench: &Bench) -> Result<PathBuf> {
     );
     let disk = bench
         .lab
-        .data_disk("ready-disk", &with_hello(bench, Seed::config(config)), KUBERNETES_DISK)?;
-    let (mut machine, _) = to_ready(bench, &node_machine("ready-disk", Some(&disk)))?;
+        .data_disk(READY_DISK, &with_hello(bench, Seed::config(config)), KUBERNETES_DISK)?;
+    let (mut machine, _) = to_ready(bench, &node_machine(READY_DISK, Some(&disk)))?;
     let wait = "kubectl wait --for=create pod/hello --timeout=120s && kubectl wait --for=condition=Ready pod/hello --timeout=150s && kubectl logs hello";
     if let Err(e) = machine.root_within(&bench.lab, wait, seconds(300)) {
         machine.keep_logs(&bench.lab);
@@ -292,7 +290,7 @@ fn make_ready_disk(bench: &Bench) -> Result<PathBuf> {
     }
     cut_when_ready(bench, &mut machine)?;
     drop(machine);
-    Ok(bench.ready.get_or_init(|| disk).clone())
+    Ok(bench.made.ready.get_or_init(|| disk).clone())
 }
 
 /// Writes down what must be kept, and cuts the power of a node that is Ready.
@@ -300,7 +298,7 @@ fn cut_when_ready(bench: &Bench, machine: &mut Machine) -> Result<()> {
     machine.root(&bench.lab, "kubectl create configmap kept --from-literal=word=kept")?;
     let kept = machine.root(&bench.lab, KEPT)?;
     #[allow(clippy::disallowed_methods, reason = "a note between two boots of one test run")]
-    std::fs::write(bench.lab.artifacts.join("kept"), kept).context("writing down what must be kept")?;
+    std::fs::write(bench.within(READY_DISK).lab.folder("")?.join("kept"), kept).context("writing down what must be kept")?;
     machine.cut();
     Ok(())
 }
@@ -315,7 +313,7 @@ fn manifest(fixture: &str) -> Option<String> {
 
 pub fn second_boot(bench: &Bench, checks: &mut Checks) -> Result<()> {
     let data = ready_disk(bench, "second-boot")?;
-    let kept = std::fs::read_to_string(bench.lab.artifacts.join("kept")).context("reading what must be kept")?;
+    let kept = std::fs::read_to_string(bench.within(READY_DISK).lab.artifacts.join("kept")).context("reading what must be kept")?;
     let (machine, _) = to_ready(bench, &node_machine("second-boot", Some(&data)))?;
     with_machine(bench, checks, machine, |machine, checks| {
         checks.probe(machine.ssh(&bench.lab)?, &READY, seconds(240))?;

@@ -116,7 +116,7 @@ pub enum Drive {
 }
 
 /// What every machine of a run shares.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Lab {
     /// Where programs come from.
     pub tools: Tools,
@@ -128,7 +128,17 @@ pub struct Lab {
     pub key: Key,
     /// Folders of machines, one each, by name.
     pub artifacts: PathBuf,
-    scratch: PathBuf,
+    scratch: Arc<Scratch>,
+}
+
+/// A folder of temporary files, which goes with the last that uses it.
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0); // if it cannot be removed, it is one of many temporary files
+    }
 }
 
 /// One machine to start.
@@ -261,8 +271,17 @@ impl Lab {
             accel,
             key,
             artifacts: release::target().join("machine"),
-            scratch,
+            scratch: Arc::new(Scratch(scratch)),
         })
+    }
+
+    /// The same, with its machines' folders in this one.
+    #[must_use]
+    pub fn within(&self, folder: &str) -> Self {
+        Self {
+            artifacts: self.artifacts.join(folder),
+            ..self.clone()
+        }
     }
 
     /// The folder of a machine, made if it is not there.
@@ -310,9 +329,9 @@ impl Lab {
             ssh_port,
             api_port,
             keyboard,
-            agent: agent(&self.scratch, &request.name),
+            agent: agent(&self.scratch.0, &request.name),
             child,
-            scratch: self.scratch.clone(),
+            scratch: self.scratch.0.clone(),
             ssh: None,
             over,
         })
@@ -350,7 +369,7 @@ impl Lab {
         command.arg("-device").arg(format!("{},netdev=net,mac={mac},romfile=", request.nic));
         if request.agent {
             // QEMU tells of a port (VSERPORT_CHANGE) only if it has a name.
-            let path = agent(&self.scratch, &request.name).display().to_string().replace(',', ",,");
+            let path = agent(&self.scratch.0, &request.name).display().to_string().replace(',', ",,");
             let port = "virtserialport,id=agent-port,chardev=agent,name=org.qemu.guest_agent.0";
             command.args(["-chardev", &format!("socket,id=agent,server=on,wait=off,path={path}")]);
             command.args(["-device", "virtio-serial-pci", "-device", port]);
@@ -441,12 +460,6 @@ impl Lab {
         ]
         .map(str::to_owned)
         .into()
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.scratch); // a folder of temporary files
     }
 }
 

@@ -48,7 +48,7 @@ impl Wire {
         let mut command = lab.tools.qemu()?;
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "none"]);
         command.args(["-chardev", "socket,id=control,fd=0", "-mon", "chardev=control,mode=control"]);
-        let socket = lab.scratch.join(format!("{name}.wire"));
+        let socket = lab.scratch.0.join(format!("{name}.wire"));
         let _ = fs::remove_file(&socket); // of an earlier network of that name
         super::switch::open(&socket)?;
         let mut user = "user,id=user,net=10.0.2.0/24".to_owned();
