@@ -3,6 +3,7 @@
 
 use skerry_config::types::{Config, Distribution, Secret, WriteFile};
 use skerry_control::unit;
+use skerry_distribution::kubernetes::address::NodeAddress;
 use skerry_distribution::kubernetes::{self, add_ons, argv, datastore, files, manifests, token};
 use skerry_distribution::{Facts, Plan, Release, plan};
 use std::fmt::Write as _;
@@ -47,7 +48,9 @@ fn all(config: &Config) -> String {
     assert_eq!(unit::decode(unit::encode(&p.units).as_bytes()).unwrap(), p.units);
     let mut out = text(&p);
     let (s, _) = kubernetes::settings(config, &facts);
-    for (argv, env) in [argv::api_server(&s, ADDRESS), argv::kubelet(&s, ADDRESS), argv::proxy(&s)] {
+    let six = s.pods6.map(|_| "fd00:1::5".parse().unwrap());
+    let address = NodeAddress { four: ADDRESS, six };
+    for (argv, env) in [argv::api_server(&s, ADDRESS), argv::kubelet(&s, address), argv::proxy(&s)] {
         write!(out, "\n{}\n", argv.join("\n  ")).unwrap();
         for (k, v) in env {
             writeln!(out, "env {k}={v}").unwrap();

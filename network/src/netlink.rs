@@ -72,15 +72,18 @@ impl Netlink {
         Ok(links)
     }
 
-    /// All addresses, each with its interface's number.
+    /// All addresses, each with its interface's number. Those of IPv6 that a router no longer announces come last: they are still
+    /// valid for what began with them.
     pub fn addresses(&mut self) -> Result<Vec<(u32, Address)>> {
-        let mut addresses = Vec::new();
+        let (mut addresses, mut fading) = (Vec::new(), Vec::new());
         self.ask(Message::Address(Verb::Get, AddressMessage::default()), NLM_F_DUMP, |message| {
             if let Message::Address(_, message) = message {
-                addresses.extend(address(&message).map(|address| (message.header.index, address)));
+                let list = if is_deprecated(&message) { &mut fading } else { &mut addresses };
+                list.extend(address(&message).map(|address| (message.header.index, address)));
             }
         })
         .doing("listing", "addresses")?;
+        addresses.append(&mut fading);
         Ok(addresses)
     }
 
@@ -371,6 +374,11 @@ fn device_order(device: &Device) -> LinkMessage {
 
 fn mac(bytes: &[u8]) -> Option<Mac> {
     bytes.try_into().ok().map(Mac)
+}
+
+fn is_deprecated(message: &AddressMessage) -> bool {
+    let is = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Flags(set) if set.contains(AddressFlags::Deprecated));
+    message.attributes.iter().any(is)
 }
 
 fn address(message: &AddressMessage) -> Option<Address> {

@@ -57,6 +57,8 @@ pub struct Node {
     pub flags: Vec<&'static str>,
     /// Length of its network's prefix. Who is outside is reached by a route of its own, as if there were a router between.
     pub prefix: u8,
+    /// An IPv6 address beside its own.
+    pub six: Option<&'static str>,
     /// What netplan says of its card in VLAN 50, which is then its way to the others; its first card is for whoever tests it.
     pub lan: Option<&'static str>,
     /// More lines of its configuration.
@@ -77,6 +79,7 @@ impl Node {
             token: None,
             flags: vec![],
             prefix: 24,
+            six: None,
             lan: None,
             more: String::new(),
             files: vec![],
@@ -100,8 +103,9 @@ impl Node {
         let others = (1..=4).filter(|n| network(*n) != network(self.number)).map(address);
         routes.extend(others.map(|other| format!("{{to: {other}/32, via: {other}, on-link: true}}")));
         format!(
-            "{eth0}      addresses: [{own}/{}]\n      routes: [{}]\n      nameservers: {{addresses: [10.0.2.3]}}\n",
+            "{eth0}      addresses: [{own}/{}{}]\n      routes: [{}]\n      nameservers: {{addresses: [10.0.2.3]}}\n",
             self.prefix,
+            self.six.map(|six| format!(", \"{six}\"")).unwrap_or_default(),
             routes.join(", "),
         )
     }

@@ -2,7 +2,8 @@
 
 use super::cidr::Cidr;
 use serde_json::Value;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// The annotation that carries a node's public `WireGuard` key, in base64.
 pub const KEY_ANNOTATION: &str = "skerry.io/wireguard-key";
@@ -54,13 +55,9 @@ pub fn read(node: &Value) -> Node {
         .map(Cidr::network)
         .collect();
     let first = |is_v4: bool| ranges.iter().find(|r| r.is_v4() == is_v4).copied();
-    let addresses = node.pointer("/status/addresses").and_then(Value::as_array);
-    let internal = addresses.into_iter().flatten().filter(|a| a["type"] == "InternalIP");
     Node {
         name: text("/metadata/name").unwrap_or_default().to_owned(),
-        address: internal
-            .filter_map(|a| a["address"].as_str()?.parse().ok())
-            .find(|a| is_reachable(*a)),
+        address: internal(node).find(|a| is_reachable(*a)),
         pods: first(true),
         pods6: first(false),
         key: node
@@ -68,6 +65,18 @@ pub fn read(node: &Value) -> Node {
             .and_then(|a| a[KEY_ANNOTATION].as_str())
             .and_then(PublicKey::parse),
     }
+}
+
+/// Where the node is reached by IPv6, in a cluster that has both.
+pub fn address6(node: &Value) -> Option<Ipv6Addr> {
+    internal(node).find(|a: &Ipv6Addr| !(a.is_loopback() || a.is_unspecified() || a.is_multicast() || a.is_unicast_link_local()))
+}
+
+/// The internal addresses of a family.
+fn internal<A: FromStr>(node: &Value) -> impl Iterator<Item = A> + '_ {
+    let addresses = node.pointer("/status/addresses").and_then(Value::as_array);
+    let internal = addresses.into_iter().flatten().filter(|a| a["type"] == "InternalIP");
+    internal.filter_map(|a| a["address"].as_str()?.parse().ok())
 }
 
 fn is_reachable(a: Ipv4Addr) -> bool {
@@ -84,7 +93,7 @@ mod tests {
 
     #[test]
     fn all_there() {
-        let node = read(&json!({
+        let object = json!({
             "metadata": { "name": "n1", "annotations": { KEY_ANNOTATION: KEY } },
             "spec": { "podCIDR": "10.42.1.0/24", "podCIDRs": ["fd00:42::/64", "10.42.1.0/24"] },
             "status": { "addresses": [
@@ -94,7 +103,9 @@ mod tests {
                 { "type": "InternalIP", "address": "10.0.0.1" },
                 { "type": "InternalIP", "address": "10.9.0.1" },
             ] },
-        }));
+        });
+        assert_eq!(address6(&object), "fd00::1".parse().ok());
+        let node = read(&object);
         assert_eq!(
             node,
             Node {
@@ -124,11 +135,14 @@ mod tests {
             "255.255.255.255",
             "169.254.1.1",
             "fe80::1",
+            "::1",
+            "ff02::1",
             "n1",
             "-h",
         ] {
-            let node = read(&json!({ "status": { "addresses": [{ "type": "InternalIP", "address": address }] } }));
-            assert_eq!(node.address, None, "{address}");
+            let object = json!({ "status": { "addresses": [{ "type": "InternalIP", "address": address }] } });
+            let node = read(&object);
+            assert_eq!((node.address, address6(&object)), (None, None), "{address}");
         }
         assert_eq!(
             read(&json!({ "spec": { "podCIDR": "10.42.1.7/24" } })).pods,

@@ -1,7 +1,7 @@
 //! Which nodes' addresses a Service of type `LoadBalancer` gets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The class that is ours; none is, too.
 pub const CLASS: &str = "skerry.io/service-lb";
@@ -32,8 +32,10 @@ pub struct Node {
     pub name: String,
     /// Ready, and not excluded.
     pub takes: bool,
-    /// Where it is reached.
+    /// Where it is reached by IPv4.
     pub address: Option<Ipv4Addr>,
+    /// Where it is reached by IPv6, in a cluster that has both.
+    pub address6: Option<Ipv6Addr>,
     /// [`ENABLE`] is `true`.
     pub enabled: bool,
     /// [`POOL`].
@@ -42,6 +44,7 @@ pub struct Node {
 
 /// A Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Service {
     /// Type `LoadBalancer`, and of our class or none.
     pub ours: bool,
@@ -51,6 +54,10 @@ pub struct Service {
     pub made: String,
     /// Protocol and port.
     pub ports: Vec<(String, u16)>,
+    /// Whether it is one of IPv4.
+    pub four: bool,
+    /// Whether it is one of IPv6.
+    pub six: bool,
     /// `externalTrafficPolicy: Local`.
     pub local: bool,
     /// [`POOL`].
@@ -79,7 +86,7 @@ pub struct Change {
     /// Which.
     pub service: Name,
     /// Its addresses from now on.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// They are not in its status yet.
     pub write: bool,
     /// Why it has none.
@@ -135,7 +142,7 @@ fn clash(service: &Service, taken: &BTreeMap<(&str, u16), &Name>) -> Option<Stri
     })
 }
 
-fn addresses(cluster: &Cluster, name: &Name, service: &Service) -> Vec<Ipv4Addr> {
+fn addresses(cluster: &Cluster, name: &Name, service: &Service) -> Vec<IpAddr> {
     let chosen = cluster.nodes.values().any(|n| n.enabled);
     let of_service = |at: &Name, of: &str| at.0 == name.0 && of == name.1;
     let with_pod: BTreeSet<&str> = cluster
@@ -149,7 +156,15 @@ fn addresses(cluster: &Cluster, name: &Name, service: &Service) -> Vec<Ipv4Addr>
         let pooled = service.pool.is_none() || service.pool == n.pool;
         n.takes && labelled && pooled && (!service.local || with_pod.contains(n.name.as_str()))
     };
-    let found: BTreeSet<Ipv4Addr> = cluster.nodes.values().filter(takes).filter_map(|n| n.address).collect();
+    let four = |n: &Node| n.address.filter(|_| service.four).map(IpAddr::from);
+    let six = |n: &Node| n.address6.filter(|_| service.six).map(IpAddr::from);
+    let found: BTreeSet<IpAddr> = cluster
+        .nodes
+        .values()
+        .filter(takes)
+        .flat_map(|n| [four(n), six(n)])
+        .flatten()
+        .collect();
     found.into_iter().collect()
 }
 

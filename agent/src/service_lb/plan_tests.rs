@@ -17,6 +17,7 @@ fn service(made: &str, port: u16) -> Service {
         ours: true,
         made: made.into(),
         ports: vec![("TCP".into(), port)],
+        four: true,
         ..Service::default()
     }
 }
@@ -36,7 +37,15 @@ fn cluster(services: &[(&str, Service)]) -> Cluster {
 fn ends(cluster: &Cluster) -> Vec<u8> {
     plan(cluster)
         .first()
-        .map(|c| c.addresses.iter().map(|a| a.octets()[3]).collect())
+        .map(|c| {
+            c.addresses
+                .iter()
+                .map(|a| match a {
+                    IpAddr::V4(a) => a.octets()[3],
+                    IpAddr::V6(a) => a.octets()[15],
+                })
+                .collect()
+        })
         .unwrap_or_default()
 }
 
@@ -59,6 +68,17 @@ fn which_nodes() {
     c.nodes.get_mut("n3").unwrap().address = None;
     let done = plan(&c);
     assert!(done[0].addresses.is_empty() && done[0].problem.as_ref().unwrap().starts_with("no node takes it"));
+}
+
+#[test]
+fn of_the_families_of_the_service() {
+    let mut c = cluster(&[("web", service("1", 80))]);
+    c.nodes.get_mut("n2").unwrap().address6 = "fd00::12".parse().ok();
+    assert_eq!(ends(&c), [1, 2, 3]);
+    c.services.get_mut(&name("web")).unwrap().six = true;
+    assert_eq!(ends(&c), [1, 2, 3, 0x12]);
+    c.services.get_mut(&name("web")).unwrap().four = false;
+    assert_eq!(ends(&c), [0x12]);
 }
 
 #[test]

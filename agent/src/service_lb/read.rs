@@ -34,6 +34,7 @@ pub fn node(object: &DynamicObject) -> Node {
         name: name(object).1,
         takes: ready && label(object, EXCLUDE).is_none() && object.metadata.deletion_timestamp.is_none(),
         address: nodes::read(&parts).address,
+        address6: nodes::address6(&parts),
         enabled: label(object, ENABLE).as_deref() == Some("true"),
         pool: label(object, POOL),
     }
@@ -48,6 +49,7 @@ pub fn service(object: &DynamicObject) -> Service {
         Some((p["protocol"].as_str().unwrap_or("TCP").to_owned(), number))
     };
     let class = text("/spec/loadBalancerClass");
+    let families = list("/spec/ipFamilies");
     let managers = object.metadata.managed_fields.iter().flatten();
     Service {
         ours: text("/spec/type") == Some("LoadBalancer")
@@ -61,6 +63,8 @@ pub fn service(object: &DynamicObject) -> Service {
             .map(|t| t.0.to_rfc3339())
             .unwrap_or_default(),
         ports: list("/spec/ports").iter().filter_map(port).collect(),
+        four: families.is_empty() || families.iter().any(|f| f == "IPv4"),
+        six: families.iter().any(|f| f == "IPv6"),
         local: text("/spec/externalTrafficPolicy") == Some("Local"),
         pool: label(object, POOL),
         now: list("/status/loadBalancer/ingress")
@@ -95,7 +99,7 @@ mod tests {
             "apiVersion": "v1", "kind": "Service",
             "metadata": { "name": "web", "namespace": "a", "creationTimestamp": "2026-01-02T03:04:05Z", "labels": { POOL: "p" },
                 "managedFields": [{ "manager": MANAGER, "operation": "Apply", "subresource": "status" }] },
-            "spec": { "type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{ "port": 80 }, { "port": 53, "protocol": "UDP" }, { "port": 70000 }] },
+            "spec": { "type": "LoadBalancer", "externalTrafficPolicy": "Local", "ipFamilies": ["IPv6", "IPv4"], "ports": [{ "port": 80 }, { "port": 53, "protocol": "UDP" }, { "port": 70000 }] },
             "status": { "loadBalancer": { "ingress": [{ "ip": "10.0.0.1" }, { "hostname": "h" }] } },
         })));
         let wanted = Service {
@@ -103,6 +107,8 @@ mod tests {
             written: true,
             made: "2026-01-02T03:04:05+00:00".into(),
             ports: vec![("TCP".into(), 80), ("UDP".into(), 53)],
+            four: true,
+            six: true,
             local: true,
             pool: Some("p".into()),
             now: vec!["10.0.0.1".into(), "h".into()],

@@ -1,6 +1,7 @@
 //! Command lines of the components.
 
 use super::Command;
+use super::address::NodeAddress;
 use super::arguments::Component;
 use super::cidr::both;
 use super::datastore::{self, Datastore};
@@ -151,7 +152,7 @@ pub fn scheduler(s: &Settings) -> Command {
 }
 
 /// kubelet.
-pub fn kubelet(s: &Settings, address: Ipv4Addr) -> Command {
+pub fn kubelet(s: &Settings, address: NodeAddress) -> Command {
     let labels: Vec<_> = s
         .labels
         .iter()
@@ -165,7 +166,7 @@ pub fn kubelet(s: &Settings, address: Ipv4Addr) -> Command {
         format!("node-ip={address}"),
         format!("node-labels={}", labels.join(",")),
     ];
-    with_address(command("kubelet", flags, Some(Component::Kubelet), s), address)
+    with_address(command("kubelet", flags, Some(Component::Kubelet), s), address.four)
 }
 
 /// metrics-server: for the API server on this machine only.

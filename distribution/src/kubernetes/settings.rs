@@ -16,7 +16,8 @@ use super::snapshots::Snapshots;
 use crate::{Facts, Problem};
 use skerry_config::types::{Config, Secret};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// Where the cluster's secret comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Settings {
     pub taints: BTreeSet<Taint>,
     /// The node's address, where it is fixed by the owner.
     pub node_ip: Option<Ipv4Addr>,
+    /// Its IPv6 address, where it is fixed by the owner; it counts in a cluster that has both.
+    pub node_ip6: Option<Ipv6Addr>,
     /// Names and addresses for the API server's certificate, besides the node's own.
     pub sans: BTreeSet<String>,
     /// The pods' network.
@@ -158,6 +161,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         labels: BTreeMap::new(),
         taints: BTreeSet::new(),
         node_ip: None,
+        node_ip6: None,
         sans: BTreeSet::new(),
         pods,
         pods6: None,
@@ -311,9 +315,10 @@ impl Reader<'_> {
                 }
                 None => bad("taint", "key=value:NoSchedule, :PreferNoSchedule or :NoExecute"),
             },
-            Meaning::NodeIp | Meaning::AdvertiseAddress => match first_v4(value) {
+            Meaning::NodeIp | Meaning::AdvertiseAddress => match first(value) {
                 Some(ip) => {
                     self.settings.node_ip = Some(ip);
+                    self.settings.node_ip6 = first(value).or(self.settings.node_ip6);
                     return;
                 }
                 None => bad("IPv4 address of a node", "an address like 192.168.1.20"),
@@ -351,7 +356,7 @@ impl Reader<'_> {
                 }
                 Err((what, form)) => bad(what, form),
             },
-            Meaning::ClusterDns => match first_v4(value) {
+            Meaning::ClusterDns => match first(value) {
                 Some(ip) => {
                     self.dns_given = true;
                     self.settings.dns = ip;
@@ -593,7 +598,8 @@ impl Reader<'_> {
     }
 }
 
-fn first_v4(value: &str) -> Option<Ipv4Addr> {
+/// The first address of a family.
+fn first<A: FromStr>(value: &str) -> Option<A> {
     value.split(',').find_map(|a| a.trim().parse().ok())
 }
 

@@ -174,6 +174,7 @@ pub fn both(bench: &Bench, checks: &mut Checks) -> Result<()> {
     };
     let second = Node {
         prefix: 32,
+        six: Some("fd99::2/128"),
         ..Node::new(2, Part::Worker)
     };
     let six = |pod: &str| format!("$(kubectl get pod {pod} -o jsonpath='{{.status.podIPs[1].ip}}')");
@@ -208,6 +209,28 @@ pub fn both(bench: &Bench, checks: &mut Checks) -> Result<()> {
         (
             "a Service of both families answers from both nodes by IPv6",
             service,
+            Expect::Is("2"),
+        ),
+        (
+            "the worker's own IPv6 address is the cluster's to see",
+            "kubectl get node node-2 -o jsonpath='{.status.addresses[1].type} {.status.addresses[1].address}'",
+            Expect::Is("InternalIP fd99::2"),
+        ),
+        (
+            "one that the server gets while it runs is told, too",
+            "ip -6 address add fd99::1/128 dev eth0 && kubectl wait --for=jsonpath='{.status.addresses[1].address}'=fd99::1 node/node-1 --timeout=100s",
+            Expect::Success,
+        ),
+        (
+            "a LoadBalancer has the addresses of both families",
+            "kubectl patch service pair -p '{\"spec\":{\"type\":\"LoadBalancer\"}}' >/dev/null; \
+             kubectl wait --for=jsonpath='{.status.loadBalancer.ingress[3].ip}'=fd99::2 service/pair --timeout=60s >/dev/null; \
+             kubectl get service pair -o jsonpath='{.status.loadBalancer.ingress[*].ip}'",
+            Expect::Is("10.0.2.21 10.0.2.22 fd99::1 fd99::2"),
+        ),
+        (
+            "and answers at the server's IPv6 address",
+            "for i in 1 2 3 4 5 6 7 8 9 10; do busybox wget -T 10 -qO- 'http://[fd99::1]/name'; done | sort -u | wc -l",
             Expect::Is("2"),
         ),
         (

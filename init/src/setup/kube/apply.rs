@@ -48,7 +48,7 @@ pub fn system() -> Result<()> {
 }
 
 fn rights(m: &Machine) -> Result<(Vec<Value>, Applied)> {
-    let address = look::address()?;
+    let address = look::address()?.four;
     let names = files::names(&m.settings, address, &[]);
     let derive = |token: &Token| token::bootstrap(&look::token(token)?).context("deriving the bootstrap token: too little memory");
     let tokens = Tokens {

@@ -144,7 +144,7 @@ pub fn resolv_conf(m: &Machine) -> Result<bool> {
 /// first, in [`restarts`].
 pub fn renew(m: &Machine, addresses: &Addresses) -> Result<()> {
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())?;
-    let names = files::names(&m.settings, addresses.node, &addresses.all);
+    let names = files::names(&m.settings, addresses.node.four, &addresses.all);
     let wanted = Wanted {
         now,
         names: names.clone(),
@@ -177,7 +177,7 @@ pub fn renew(m: &Machine, addresses: &Addresses) -> Result<()> {
     if !complete || reissued.iter().any(|r| !r.entry.made_by_holder) {
         file::replace(
             KUBEADM_JSON,
-            files::kubeadm(&m.settings, &m.facts, addresses.node, &names).as_bytes(),
+            files::kubeadm(&m.settings, &m.facts, addresses.node.four, &names).as_bytes(),
             0o600,
         )?;
         let said = program::output(&["/usr/bin/kubeadm", "init", "--config", KUBEADM_JSON], None)?;

@@ -70,7 +70,7 @@ fn make(m: &Machine, from: &str, to: &str, replaced: Option<&str>) -> Result<()>
             applet(&[&["to-sqlite", from, &database], replaced.as_slice()].concat())
         }
         Datastore::Etcd => {
-            let (name, url) = (&m.settings.node_name, peer_url(look::address()?));
+            let (name, url) = (&m.settings.node_name, peer_url(look::address()?.four));
             applet(&[&["to-etcd", from, to, name, &url], replaced.as_slice()].concat())
         }
         Datastore::External(_) => bail!("making the datastore: it is the owner's own"),

@@ -13,18 +13,23 @@ pub fn run() -> Result<()> {
     // A network that went away is no reason to move the node: its address may come back.
     if !addresses.island {
         let before = look::address().ok();
-        if before != Some(addresses.node) {
+        let now = before.map_or(addresses.node, |before| addresses.node.after(before));
+        if before != Some(now) {
             println!(
-                "the node's address is {} now{}",
-                addresses.node,
+                "the node's address is {now} now{}",
                 before.map(|b| format!(", it was {b}")).unwrap_or_default()
             );
-            restarts::add(if server { &["kube-apiserver", "kubelet"] } else { &["kubelet"] })?;
+            let moved = before.map(|b| b.four) != Some(now.four);
+            restarts::add(if server && moved {
+                &["kube-apiserver", "kubelet"]
+            } else {
+                &["kubelet"]
+            })?;
         }
         if server {
             certs::renew(&m, &addresses)?;
         }
-        file::replace(look::address_path(), format!("{}\n", addresses.node).as_bytes(), 0o644)?;
+        file::replace(look::address_path(), format!("{now}\n").as_bytes(), 0o644)?;
     }
     restarts::perform()?;
     if certs::resolv_conf(&m)? && server && m.settings.coredns {

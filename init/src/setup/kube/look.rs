@@ -3,13 +3,12 @@
 use anyhow::{Context, Result, bail};
 use skerry_config::types::Config;
 use skerry_distribution::Facts;
-use skerry_distribution::kubernetes::address::{self, Addresses};
+use skerry_distribution::kubernetes::address::{self, Addresses, NodeAddress};
 use skerry_distribution::kubernetes::cluster::Cluster;
 use skerry_distribution::kubernetes::paths::{CLUSTER, RUN, TOKEN};
 use skerry_distribution::kubernetes::role::Role;
 use skerry_distribution::kubernetes::settings::{Settings, Token, settings};
 use skerry_sys::file;
-use std::net::Ipv4Addr;
 use std::path::Path;
 
 const MAX: usize = 4 << 20;
@@ -60,7 +59,7 @@ pub fn address_path() -> String {
 }
 
 /// The address that certificates were made for.
-pub fn address() -> Result<Ipv4Addr> {
+pub fn address() -> Result<NodeAddress> {
     let path = address_path();
     text(&path)
         .trim()

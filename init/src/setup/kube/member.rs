@@ -57,7 +57,7 @@ pub fn run() -> Result<()> {
     if !Path::new(LEARNER).exists() {
         return Ok(());
     }
-    let url = peer_url(look::address()?);
+    let url = peer_url(look::address()?.four);
     if let Some(what) = member::promote(&members(&m)?, &url) {
         ask(&m, &what).context("giving this server its vote: it may not have all of the data yet")?;
         println!("this server has a vote now");

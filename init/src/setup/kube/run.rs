@@ -14,12 +14,12 @@ pub fn run(name: &str) -> Result<()> {
     }
     let address = look::address()?;
     let (argv, env) = match name {
-        "kube-apiserver" => argv::api_server(&m.settings, address),
+        "kube-apiserver" => argv::api_server(&m.settings, address.four),
         "kubelet" => {
             certs::resolv_conf(&m)?;
             argv::kubelet(&m.settings, address)
         }
-        "etcd" => datastore::etcd(&m.settings, address, &member::start(&m, address)?),
+        "etcd" => datastore::etcd(&m.settings, address.four, &member::start(&m, address.four)?),
         "kube-proxy" => argv::proxy(&m.settings),
         other => bail!("running {other}: it needs no help to start"),
     };
