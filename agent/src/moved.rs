@@ -1,11 +1,11 @@
 //! The machine got other addresses: what looks after the node's address and its certificates looks now, not at its next minute.
 
 use crate::control;
-use crate::pods::cidr::Cidr;
 use crate::pods::kernel::Kernel;
 use crate::pods::machine::{self, Link};
 use crate::pods::tool;
 use anyhow::{Context, Result};
+use skerry_config::address::IpNet;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -36,13 +36,13 @@ pub async fn follow(socket: &Path) -> Result<()> {
     }
 }
 
-async fn addresses() -> Result<BTreeSet<(String, Cidr)>> {
+async fn addresses() -> Result<BTreeSet<(String, IpNet)>> {
     let said = tool::output("ip", &["-json", "-details", "address", "show"], "").await?;
     Ok(outer(&machine::links(&said).context("reading what the kernel has of links")?))
 }
 
 /// Those by which others may reach the machine.
-fn outer(links: &[Link]) -> BTreeSet<(String, Cidr)> {
+fn outer(links: &[Link]) -> BTreeSet<(String, IpNet)> {
     let of = |link: &Link| {
         link.addresses
             .iter()

@@ -12,6 +12,7 @@
 //! Read [`load`] first. What k3OS did with each key is in `schema`; where we differ from it, and why, in the table of
 //! `tests/vectors.rs`.
 
+pub mod address;
 mod check;
 pub mod cloud;
 mod cmdline;

@@ -1,7 +1,7 @@
 //! Facts: what the kernel says about interfaces, addresses and routes, written down once a round.
 
-use crate::address::{Cidr, Mac};
 use crate::device::Made;
+use skerry_config::address::{IpNet, Mac};
 use std::net::IpAddr;
 
 /// Everything that decisions rest on.
@@ -77,7 +77,7 @@ pub struct Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
     /// The address and its prefix.
-    pub cidr: Cidr,
+    pub cidr: IpNet,
     /// Who put it there.
     pub owner: Owner,
     /// Valid beyond the link (not `fe80::…`, not loopback).
@@ -109,7 +109,7 @@ pub const MAIN: u32 = 254;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     /// Where to.
-    pub to: Cidr,
+    pub to: IpNet,
     /// By which gateway; none = on the link.
     pub via: Option<IpAddr>,
     /// The interface's number.
@@ -132,9 +132,9 @@ pub struct Rule {
     /// Of IPv6, not of IPv4.
     pub six: bool,
     /// From these addresses; none = any.
-    pub from: Option<Cidr>,
+    pub from: Option<IpNet>,
     /// To these addresses; none = any.
-    pub to: Option<Cidr>,
+    pub to: Option<IpNet>,
     /// With this firewall mark.
     pub mark: Option<u32>,
     /// The routing table.

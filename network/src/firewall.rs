@@ -11,6 +11,7 @@
 
 use crate::facts::Facts;
 use crate::request::Assigned;
+use skerry_config::address::net;
 use skerry_config::ports::{Firewall, Opening, Protocol};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -58,7 +59,7 @@ pub fn ruleset(firewall: &Firewall, facts: &Facts, assigned: &Assigned, group: &
         "meta l4proto != { tcp, udp } accept".to_owned(),
     ];
     for (family, is_v4) in [("ip", true), ("ip6", false)] {
-        let is_of = |net: &&String| net.parse::<crate::address::Cidr>().is_ok_and(|cidr| cidr.ip.is_ipv4() == is_v4);
+        let is_of = |text: &&String| net(text).is_some_and(|cidr| cidr.addr().is_ipv4() == is_v4);
         let pods: Vec<&String> = firewall.pods.iter().filter(is_of).collect();
         if !pods.is_empty() {
             rules.push(format!("{family} saddr {} accept", set(pods.iter().map(ToString::to_string))));

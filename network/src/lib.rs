@@ -19,7 +19,6 @@
 //! Never: touch an interface that nobody asked for (containers' veth, cni0, flannel.1, docker0 …); remove an address or a route that
 //! somebody else put there (ours carry a mark, see [`facts::Owner`]); trust a DHCP server's bytes.
 
-pub mod address;
 pub mod daemon;
 pub mod device;
 pub mod dhcp;

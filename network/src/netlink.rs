@@ -1,6 +1,5 @@
 //! Netlink: interfaces, addresses, routes and rules, asked for and changed. This file and [`crate::rtnetlink`] alone know its messages.
 
-use crate::address::{Cidr, Mac};
 use crate::device::{Device, Kind, Made, Options};
 use crate::facts::{Address, Link, MAIN, Owner, Route, Rule};
 use crate::plan::{Action, Where};
@@ -19,6 +18,7 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use skerry_config::address::{IpNet, Mac};
 use skerry_sys::{Doing, Result};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -307,7 +307,7 @@ fn rule(message: &RuleMessage) -> Option<Rule> {
         mark: None,
         table: header.table.into(),
     };
-    let at = |ip: &IpAddr, prefix| Some(Cidr { ip: *ip, prefix });
+    let at = |ip: &IpAddr, prefix| IpNet::new(*ip, prefix).ok();
     for attribute in &message.attributes {
         match attribute {
             RuleAttribute::Protocol(protocol) => ours = *protocol == RouteProtocol::Static,
@@ -329,12 +329,12 @@ fn rule_order(rule: &Rule) -> RuleMessage {
     message.header.table = u8::try_from(rule.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
     let attributes = &mut message.attributes;
     if let Some(from) = rule.from {
-        message.header.src_len = from.prefix;
-        attributes.push(RuleAttribute::Source(from.ip));
+        message.header.src_len = from.prefix_len();
+        attributes.push(RuleAttribute::Source(from.addr()));
     }
     if let Some(to) = rule.to {
-        message.header.dst_len = to.prefix;
-        attributes.push(RuleAttribute::Destination(to.ip));
+        message.header.dst_len = to.prefix_len();
+        attributes.push(RuleAttribute::Destination(to.addr()));
     }
     attributes.extend(rule.mark.map(RuleAttribute::FwMark));
     attributes.push(RuleAttribute::Priority(rule.priority));
@@ -398,10 +398,7 @@ fn address(message: &AddressMessage) -> Option<Address> {
     let global = message.header.scope == AddressScope::Universe;
     let announced = ip.is_ipv6() && global && !flags.contains(AddressFlags::Permanent);
     Some(Address {
-        cidr: Cidr {
-            ip,
-            prefix: message.header.prefix_len,
-        },
+        cidr: IpNet::new(ip, message.header.prefix_len).ok()?,
         owner: owner.unwrap_or(if announced { Owner::Router } else { Owner::Other }),
         global,
         usable: !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
@@ -414,14 +411,14 @@ fn route(message: &RouteMessage) -> Option<Route> {
         return None;
     }
     let mut to = match header.address_family {
-        AddressFamily::Inet => Cidr::everything(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        AddressFamily::Inet6 => Cidr::everything(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)),
+        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
         _ => return None,
     };
     let (mut via, mut link, mut metric, mut source, mut table) = (None, None, 0, None, u32::from(header.table));
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(ip) => to.ip = plain(ip)?,
+            RouteAttribute::Destination(ip) => to = plain(ip)?,
             RouteAttribute::Gateway(ip) => via = plain(ip),
             RouteAttribute::Oif(index) => link = Some(*index),
             RouteAttribute::Priority(priority) => metric = *priority,
@@ -430,7 +427,7 @@ fn route(message: &RouteMessage) -> Option<Route> {
             _ => {}
         }
     }
-    to.prefix = header.destination_prefix_length;
+    let to = IpNet::new(to, header.destination_prefix_length).ok()?;
     let owner = match header.protocol {
         RouteProtocol::Static => Owner::Static,
         RouteProtocol::Dhcp => Owner::Dhcp,
@@ -522,15 +519,15 @@ const fn family(ip: IpAddr) -> AddressFamily {
     }
 }
 
-fn address_order(index: u32, cidr: Cidr, owner: Option<Owner>) -> AddressMessage {
+fn address_order(index: u32, cidr: IpNet, owner: Option<Owner>) -> AddressMessage {
     let mut message = AddressMessage::default();
-    message.header.family = family(cidr.ip);
-    message.header.prefix_len = cidr.prefix;
+    message.header.family = family(cidr.addr());
+    message.header.prefix_len = cidr.prefix_len();
     message.header.index = index;
-    message.attributes.push(AddressAttribute::Local(cidr.ip));
-    message.attributes.push(AddressAttribute::Address(cidr.ip));
-    if let (IpAddr::V4(ip), 1..=30) = (cidr.ip, cidr.prefix) {
-        let broadcast = ip.to_bits() | (u32::MAX >> cidr.prefix);
+    message.attributes.push(AddressAttribute::Local(cidr.addr()));
+    message.attributes.push(AddressAttribute::Address(cidr.addr()));
+    if let (IpAddr::V4(ip), 1..=30) = (cidr.addr(), cidr.prefix_len()) {
+        let broadcast = ip.to_bits() | (u32::MAX >> cidr.prefix_len());
         message.attributes.push(AddressAttribute::Broadcast(Ipv4Addr::from_bits(broadcast)));
     }
     if let Some(owner) = owner {
@@ -542,8 +539,8 @@ fn address_order(index: u32, cidr: Cidr, owner: Option<Owner>) -> AddressMessage
 
 fn route_order(route: &Route, on_link: bool) -> RouteMessage {
     let mut message = RouteMessage::default();
-    message.header.address_family = family(route.to.ip);
-    message.header.destination_prefix_length = route.to.prefix;
+    message.header.address_family = family(route.to.addr());
+    message.header.destination_prefix_length = route.to.prefix_len();
     // The header's number has one byte; larger ones are an attribute (rtnetlink(7)).
     message.header.table = u8::try_from(route.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
     message.header.protocol = if route.owner == Owner::Dhcp {
@@ -551,7 +548,7 @@ fn route_order(route: &Route, on_link: bool) -> RouteMessage {
     } else {
         RouteProtocol::Static
     };
-    message.header.scope = if route.via.is_some() || route.to.ip.is_ipv6() {
+    message.header.scope = if route.via.is_some() || route.to.addr().is_ipv6() {
         RouteScope::Universe
     } else {
         RouteScope::Link
@@ -560,8 +557,8 @@ fn route_order(route: &Route, on_link: bool) -> RouteMessage {
     if on_link {
         message.header.flags = RouteFlags::Onlink;
     }
-    if route.to.prefix > 0 {
-        message.attributes.push(RouteAttribute::Destination(route.to.ip.into()));
+    if route.to.prefix_len() > 0 {
+        message.attributes.push(RouteAttribute::Destination(route.to.addr().into()));
     }
     if let Some(via) = route.via {
         message.attributes.push(RouteAttribute::Gateway(via.into()));

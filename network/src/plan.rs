@@ -1,9 +1,9 @@
 //! The difference between what is and what should be, as steps in an order in which each can succeed.
 
-use crate::address::{Cidr, Mac};
 use crate::device::{Device, Difference, Kind, Options};
 use crate::facts::{Address, Facts, Link, MAIN, Owner, Route, Rule};
 use crate::wanted::{Wanted, WantedLink};
+use skerry_config::address::{IpNet, Mac};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -29,9 +29,9 @@ pub enum Action {
     /// Switch it on.
     Up(Where),
     /// Take an address of ours away.
-    RemoveAddress(Where, Cidr),
+    RemoveAddress(Where, IpNet),
     /// Add an address.
-    AddAddress(Where, Cidr, Owner),
+    AddAddress(Where, IpNet, Owner),
     /// Take a route of ours away.
     RemoveRoute(Where, Route),
     /// Add a route; the flag says that the gateway is on the link whatever the addresses say.

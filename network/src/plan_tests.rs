@@ -435,7 +435,7 @@ proptest! {
         let eth0 = facts.links.get_mut(1).unwrap();
         (eth0.up, eth0.mtu) = (up, mtu);
         for (host, owner) in had {
-            let cidr: Cidr = format!("10.0.0.{host}/24").parse().unwrap();
+            let cidr: IpNet = format!("10.0.0.{host}/24").parse().unwrap();
             let owner = [Owner::Static, Owner::Dhcp, Owner::Router, Owner::Other][usize::from(owner)];
             if eth0.addresses.iter().all(|a| a.cidr != cidr) {
                 eth0.addresses.push(Address { cidr, owner, global: true, usable: true });

@@ -75,7 +75,7 @@ pub fn link(facts: &Facts, settings: &Settings, elapsed: Duration) -> Option<Str
         return (!joined).then(|| format!("waiting for {name} to become a member"));
     }
     let has = |owner: Owner, six: bool| {
-        let is = |a: &crate::facts::Address| a.owner == owner && a.global && a.usable && a.cidr.ip.is_ipv6() == six;
+        let is = |a: &crate::facts::Address| a.owner == owner && a.global && a.usable && a.cidr.addr().is_ipv6() == six;
         link.addresses.iter().any(is)
     };
     let satisfied = if settings.dhcp4 {
@@ -85,7 +85,7 @@ pub fn link(facts: &Facts, settings: &Settings, elapsed: Duration) -> Option<Str
     } else if settings.addresses.is_empty() {
         !settings.accept_ra || has(Owner::Router, true)
     } else {
-        settings.addresses.iter().all(|wanted| is_there(link, wanted.ip))
+        settings.addresses.iter().all(|wanted| is_there(link, wanted.addr()))
     };
     match (satisfied, link.carrier) {
         // A static address is there without a cable too: enough for a single node to start.
@@ -99,7 +99,7 @@ pub fn link(facts: &Facts, settings: &Settings, elapsed: Duration) -> Option<Str
 }
 
 fn is_there(link: &Link, ip: std::net::IpAddr) -> bool {
-    link.addresses.iter().any(|a| a.cidr.ip == ip && a.usable)
+    link.addresses.iter().any(|a| a.cidr.addr() == ip && a.usable)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What was asked for: `network.json`, and which interface each of its entries means.
 
-use crate::address::{Cidr, Mac};
 use crate::device::{Device, Kind, device, made};
 use crate::facts::{Facts, Link, MAIN, Rule};
 use serde::Deserialize;
+use skerry_config::address::{IpNet, Mac, everything, net};
 use skerry_config::ports::Firewall;
 use skerry_config::{Interface, Match, Network, Overrides, Wifi};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,7 @@ pub struct Settings {
     /// Router advertisements count.
     pub accept_ra: bool,
     /// Static addresses.
-    pub addresses: Vec<Cidr>,
+    pub addresses: Vec<IpNet>,
     /// Static routes.
     pub routes: Vec<StaticRoute>,
     /// The table of its routes where they name none: the main one, or its VRF's.
@@ -87,7 +87,7 @@ pub struct Master {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StaticRoute {
     /// Where to.
-    pub to: Cidr,
+    pub to: IpNet,
     /// By which gateway.
     pub via: Option<IpAddr>,
     /// Lower wins.
@@ -305,10 +305,10 @@ fn join(settings: &mut Settings, master: &Master, table: u32) -> Option<&'static
 /// A rule of the owner's; without addresses it is one for each family.
 fn rules(policy: &skerry_config::Policy, priority: u32) -> Option<Vec<Rule>> {
     let network = |text: &Option<String>| match text {
-        Some(text) => text.parse::<Cidr>().map(|cidr| Some(cidr.network())),
-        None => Ok(None),
+        Some(text) => net(text).map(|cidr| Some(cidr.trunc())),
+        None => Some(None),
     };
-    let (from, to) = (network(&policy.from).ok()?, network(&policy.to).ok()?);
+    let (from, to) = (network(&policy.from)?, network(&policy.to)?);
     let rule = |six| Rule {
         priority: policy.priority.unwrap_or(priority),
         six,
@@ -317,7 +317,7 @@ fn rules(policy: &skerry_config::Policy, priority: u32) -> Option<Vec<Rule>> {
         mark: policy.mark,
         table: policy.table.unwrap_or(MAIN),
     };
-    match (from.map(|c| c.ip.is_ipv6()), to.map(|c| c.ip.is_ipv6())) {
+    match (from.map(|c| c.addr().is_ipv6()), to.map(|c| c.addr().is_ipv6())) {
         (Some(from), Some(to)) if from != to => None,
         (Some(six), _) | (None, Some(six)) => Some(vec![rule(six)]),
         (None, None) => policy.mark.map(|_| vec![rule(false), rule(true)]),
@@ -426,9 +426,9 @@ fn settings(section: &str, id: &str, interface: &Interface, link: &Link, problem
     settings.mtu = interface.mtu;
     settings.search.clone_from(&interface.nameservers.search);
     for text in &interface.addresses {
-        match text.parse() {
-            Ok(cidr) => settings.addresses.push(cidr),
-            Err(_) => wrong("addresses", text),
+        match net(text) {
+            Some(cidr) => settings.addresses.push(cidr),
+            None => wrong("addresses", text),
         }
     }
     for text in &interface.nameservers.addresses {
@@ -447,7 +447,7 @@ fn settings(section: &str, id: &str, interface: &Interface, link: &Link, problem
         let Some(text) = gateway else { continue };
         match text.parse::<IpAddr>() {
             Ok(ip) => settings.routes.push(StaticRoute {
-                to: Cidr::everything(ip),
+                to: everything(ip),
                 via: Some(ip),
                 metric: 0,
                 on_link: false,
@@ -472,14 +472,14 @@ fn static_route(route: &skerry_config::Route) -> Option<StaticRoute> {
         None => None,
     };
     let to = match route.to.as_str() {
-        "default" => Cidr::everything(via?),
-        text => text.parse::<Cidr>().ok()?.network(),
+        "default" => everything(via?),
+        text => net(text)?.trunc(),
     };
     let source = match &route.from {
         Some(text) => Some(text.parse::<IpAddr>().ok()?),
         None => None,
     };
-    if via.into_iter().chain(source).any(|ip| ip.is_ipv4() != to.ip.is_ipv4()) {
+    if via.into_iter().chain(source).any(|ip| ip.is_ipv4() != to.addr().is_ipv4()) {
         return None;
     }
     Some(StaticRoute {

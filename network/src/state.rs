@@ -1,12 +1,12 @@
 //! The report to the rest of the system: `/run/skerry/network-state.json`.
 
-use crate::address::Cidr;
 use crate::facts::{self, Facts, Owner, Route};
 use crate::names::{link_dns, link_dns6};
 use crate::ready;
 use crate::request::Assigned;
 use crate::wanted::Leases;
 use serde::{Deserialize, Serialize};
+use skerry_config::address::IpNet;
 use skerry_config::ports::Opening;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub struct Interface {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// With its prefix.
-    pub address: Cidr,
+    pub address: IpNet,
     /// `static`, `dhcp4`, `dhcp6`, `ra`, or `other` (put there by somebody else).
     pub origin: String,
 }
@@ -135,10 +135,10 @@ fn ntp(leases: &Leases, index: u32) -> Vec<String> {
         .collect()
 }
 
-const fn origin(address: &facts::Address) -> &'static str {
+fn origin(address: &facts::Address) -> &'static str {
     match address.owner {
         Owner::Static => "static",
-        Owner::Dhcp if address.cidr.ip.is_ipv6() => "dhcp6",
+        Owner::Dhcp if address.cidr.addr().is_ipv6() => "dhcp6",
         Owner::Dhcp => "dhcp4",
         Owner::Router => "ra",
         Owner::Other => "other",
@@ -149,9 +149,9 @@ fn gateway(facts: &Facts, index: u32, table: u32) -> Option<(u32, IpAddr)> {
     let defaults = facts
         .routes
         .iter()
-        .filter(|route: &&Route| route.link == index && route.to.prefix == 0 && route.table == table);
+        .filter(|route: &&Route| route.link == index && route.to.prefix_len() == 0 && route.table == table);
     defaults
-        .filter_map(|route| Some((route.to.ip.is_ipv6(), route.metric, route.via?)))
+        .filter_map(|route| Some((route.to.addr().is_ipv6(), route.metric, route.via?)))
         .min()
         .map(|(_, metric, via)| (metric, via))
 }
@@ -173,7 +173,7 @@ mod tests {
         let eth0 = Link {
             index: 2,
             name: "eth0".into(),
-            mac: Some(crate::address::Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56])),
+            mac: Some(skerry_config::address::Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56])),
             ethernet: true,
             hardware: true,
             carrier: true,
@@ -189,7 +189,7 @@ mod tests {
         let route = |via: &str, metric| {
             let via: IpAddr = via.parse().unwrap();
             Route {
-                to: Cidr::everything(via),
+                to: skerry_config::address::everything(via),
                 via: Some(via),
                 link: 2,
                 metric,

@@ -1,12 +1,12 @@
 //! What should be: the owner's settings and the leases in force, interface by interface.
 
-use crate::address::{Cidr, Mac};
 use crate::device::{Device, Kind};
 use crate::dhcp::lease::Lease;
 use crate::dhcp6::lease::Lease6;
 use crate::facts::{Facts, Owner, Route, Rule};
 use crate::request::{Assigned, Settings};
 use skerry_config::Overrides;
+use skerry_config::address::{IpNet, Mac};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -61,7 +61,7 @@ pub struct WantedLink {
     /// What it is a member of: number and name, and whether it must be off to become one.
     pub master: Option<(u32, String, bool)>,
     /// Our addresses.
-    pub addresses: Vec<(Cidr, Owner)>,
+    pub addresses: Vec<(IpNet, Owner)>,
     /// Our routes; the flag says that the gateway is on the link though no address says so.
     pub routes: Vec<(Route, bool)>,
 }
@@ -85,19 +85,19 @@ pub fn wanted(facts: &Facts, assigned: &Assigned, leases: &Leases) -> Wanted {
 
 fn one(settings: &Settings, (lease, lease6): (Option<&Lease>, Option<&Lease6>)) -> WantedLink {
     let lease = lease.filter(|_| settings.dhcp4);
-    let mut addresses: Vec<(Cidr, Owner)> = settings.addresses.iter().map(|cidr| (*cidr, Owner::Static)).collect();
+    let mut addresses: Vec<(IpNet, Owner)> = settings.addresses.iter().map(|cidr| (*cidr, Owner::Static)).collect();
     if let Some(lease) = lease {
-        if addresses.iter().all(|(cidr, _)| cidr.ip != lease.address.ip) {
+        if addresses.iter().all(|(cidr, _)| cidr.addr() != lease.address.addr()) {
             addresses.push((lease.address, Owner::Dhcp));
         }
     }
     if let Some(ip) = lease6.and_then(|lease| lease.address).map(IpAddr::V6) {
         // A bare address: what else is on the link, routers say.
-        if addresses.iter().all(|(cidr, _)| cidr.ip != ip) {
-            addresses.push((Cidr { ip, prefix: 128 }, Owner::Dhcp));
+        if addresses.iter().all(|(cidr, _)| cidr.addr() != ip) {
+            addresses.push((ip.into(), Owner::Dhcp));
         }
     }
-    let near = |via: IpAddr| addresses.iter().any(|(cidr, _)| cidr.contains(via)) || is_link_local(via);
+    let near = |via: IpAddr| addresses.iter().any(|(cidr, _)| cidr.contains(&via)) || is_link_local(via);
     let mut routes: Vec<(Route, bool)> = Vec::new();
     for route in &settings.routes {
         let wanted = Route {
@@ -114,7 +114,7 @@ fn one(settings: &Settings, (lease, lease6): (Option<&Lease>, Option<&Lease6>)) 
     for (to, via) in lease.map(|lease| lease.routes.as_slice()).unwrap_or_default() {
         let via = via.map(IpAddr::V4);
         let wanted = Route {
-            to: to.network(),
+            to: to.trunc(),
             via,
             link: settings.index,
             metric: settings.overrides.route_metric.unwrap_or(DHCP_METRIC + settings.index),
@@ -170,8 +170,8 @@ fn push(routes: &mut Vec<(Route, bool)>, route: Route, on_link: bool) {
 }
 
 /// IPv6 has no metric 0: the kernel makes 1024 of it.
-fn kernel_metric(to: Cidr, metric: u32) -> u32 {
-    if to.ip.is_ipv6() && metric == 0 { 1024 } else { metric }
+fn kernel_metric(to: IpNet, metric: u32) -> u32 {
+    if to.addr().is_ipv6() && metric == 0 { 1024 } else { metric }
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

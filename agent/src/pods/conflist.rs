@@ -1,7 +1,7 @@
 //! The pod network's configuration on this node: the addresses the cluster gave it, and packets that fit through the tunnel.
 
-use super::cidr::Cidr;
 use serde_json::{Value, json};
+use skerry_config::address::IpNet;
 
 /// What is to be written over `base`, unless it is there already (`now`).
 pub fn wanted(base: &str, mtu: Option<u32>, now: &str) -> Option<String> {
@@ -19,7 +19,7 @@ pub fn wanted(base: &str, mtu: Option<u32>, now: &str) -> Option<String> {
 }
 
 /// The one for a node with these addresses.
-pub fn base(pods: Cidr, pods6: Option<Cidr>) -> String {
+pub fn base(pods: IpNet, pods6: Option<IpNet>) -> String {
     let subnets: Vec<String> = [Some(pods), pods6].into_iter().flatten().map(|p| p.to_string()).collect();
     skerry_distribution::kubernetes::files::conflist(&subnets)
 }

@@ -1,9 +1,9 @@
 //! What is: interfaces, our routes and our tunnels, read from what iproute2 (JSON) and wg(8) (`dump`) say.
 
-use super::cidr::{Cidr, Mac};
 use super::nodes::PublicKey;
 use super::wanted::{Hop, VXLAN, WIREGUARD};
 use serde::Deserialize;
+use skerry_config::address::{IpNet, Mac, net};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The mark of our routes, "S" (`ip route … proto 83`): no other's are ever looked at or removed.
@@ -15,7 +15,7 @@ pub struct Machine {
     /// All interfaces.
     pub links: Vec<Link>,
     /// Routes that carry our mark.
-    pub routes: Vec<(Cidr, Hop)>,
+    pub routes: Vec<(IpNet, Hop)>,
     /// The VXLAN tunnel's ends; none: an entry that the kernel may drop.
     pub neighbours: Vec<(IpAddr, Option<Mac>)>,
     /// The VXLAN tunnel's table.
@@ -36,7 +36,7 @@ pub struct Link {
     /// Its hardware address.
     pub mac: Option<Mac>,
     /// Its IPv4 addresses.
-    pub addresses: Vec<Cidr>,
+    pub addresses: Vec<IpNet>,
     /// `vxlan`, `bridge`, …; empty for hardware.
     pub kind: String,
     /// A VXLAN tunnel's number, port, and whether it learns.
@@ -71,7 +71,7 @@ pub struct WireGuardPeer {
     /// Where it was heard last, or is expected.
     pub endpoint: Option<SocketAddr>,
     /// `allowed-ips`.
-    pub allowed: Vec<Cidr>,
+    pub allowed: Vec<IpNet>,
     /// Seconds since 1970 of the last handshake; 0: never.
     pub handshake: u64,
 }
@@ -150,7 +150,7 @@ struct RawRoute {
 }
 
 /// Reads `ip -json -4 route show table main proto 83`, and `-6`.
-pub fn routes(text: &str) -> serde_json::Result<Vec<(Cidr, Hop)>> {
+pub fn routes(text: &str) -> serde_json::Result<Vec<(IpNet, Hop)>> {
     let raw: Vec<RawRoute> = list(text)?;
     let route = |r: RawRoute| {
         let to = if r.dst == "default" { "0.0.0.0/0" } else { &r.dst };
@@ -159,7 +159,7 @@ pub fn routes(text: &str) -> serde_json::Result<Vec<(Cidr, Hop)>> {
             link: r.dev,
             on_link: r.flags.iter().any(|f| f == "onlink"),
         };
-        Some((to.parse().ok()?, hop))
+        Some((net(to)?, hop))
     };
     Ok(raw.into_iter().filter_map(route).collect())
 }
@@ -218,7 +218,7 @@ pub fn wireguard(text: &str) -> Option<WireGuard> {
         Some(WireGuardPeer {
             key: PublicKey::parse(key)?,
             endpoint: endpoint.parse().ok(),
-            allowed: allowed.split(',').filter_map(|a| a.parse().ok()).collect(),
+            allowed: allowed.split(',').filter_map(net).collect(),
             handshake: handshake.parse().unwrap_or_default(),
         })
     };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pods::wanted::mac_of_tunnel;
 use proptest::prelude::*;
 
 /// As iproute2 6.1 wrote it (shortened: what is not read is left out).
@@ -22,7 +23,7 @@ fn what_iproute2_says_of_links() {
     );
     assert_eq!(links[0].addresses, ["127.0.0.1/8".parse().unwrap()]);
     assert_eq!(links[1].vxlan, Some((1, 8472, false)));
-    assert_eq!(links[1].mac, Some(Mac::of_tunnel(Ipv4Addr::new(10, 42, 1, 0))));
+    assert_eq!(links[1].mac, Some(mac_of_tunnel(Ipv4Addr::new(10, 42, 1, 0))));
     assert!(links[1].up && !links[2].up && links[2].vxlan.is_none());
     assert_eq!(links[3].vxlan, Some((7, 4789, true)));
     assert_eq!(links.iter().map(Link::is_outer).collect::<Vec<_>>(), [false, false, true, true]);
@@ -48,7 +49,7 @@ fn what_iproute2_says_of_routes_and_ends() {
             "fd00::/8 None eth0 false",
         ]
     );
-    let mac = Mac::of_tunnel(Ipv4Addr::new(10, 42, 2, 0));
+    let mac = mac_of_tunnel(Ipv4Addr::new(10, 42, 2, 0));
     let text = r#"[{"dst":"10.42.2.0","lladdr":"02:53:0a:2a:02:00","state":["PERMANENT"]},{"dst":"10.42.3.0","lladdr":"02:53:0a:2a:03:00","state":["STALE"]},{"dst":"10.42.4.0","state":["FAILED"]}]"#;
     let end = |n| IpAddr::from([10, 42, n, 0]);
     assert_eq!(neighbours(text).unwrap(), [(end(2), Some(mac)), (end(3), None), (end(4), None)]);

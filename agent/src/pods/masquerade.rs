@@ -3,16 +3,16 @@
 //! One table of ours, so that one transaction of `nft -f` replaces all of it, and nobody else's is touched. A verdict to accept in
 //! one table does not undo a drop in another, so there is none here: forwarding is the kernel's default, and a firewall's business.
 
-use super::cidr::Cidr;
+use skerry_config::address::IpNet;
 
 /// The table's family and name.
 pub const TABLE: [&str; 2] = ["inet", "skerry-pods"];
 
 /// What `nft -f -` is given: the table is there afterwards as it is written here, whatever it was.
-pub fn rules(pods: Cidr, pods6: Option<Cidr>) -> String {
+pub fn rules(pods: IpNet, pods6: Option<IpNet>) -> String {
     let [family, name] = TABLE;
-    let pods = pods.network();
-    let six = pods6.map(Cidr::network).map_or_else(String::new, |pods| {
+    let pods = pods.trunc();
+    let six = pods6.map(|six| six.trunc()).map_or_else(String::new, |pods| {
         format!("\n\t\tip6 saddr {pods} ip6 daddr != {{ {pods}, ff00::/8 }} masquerade fully-random comment \"pods to the outside\"")
     });
     format!(

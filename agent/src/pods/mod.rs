@@ -15,7 +15,6 @@
 //! put right whenever the cluster's nodes or the kernel's state change, and looked at once a minute. As long as the cluster was not
 //! heard, nothing is changed: what an earlier run left goes on working.
 
-pub mod cidr;
 pub mod conflist;
 pub mod kernel;
 pub mod machine;
@@ -33,6 +32,7 @@ use anyhow::{Context, Result, bail};
 use kernel::Kernel;
 use nodes::{Node, PublicKey};
 use serde_json::json;
+use skerry_config::address::net;
 use skerry_distribution::kubernetes::paths::{CONFLIST, RUN, STATE};
 use skerry_sys::file;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ const SOONEST: Duration = Duration::from_secs(1);
 /// Keeps the pod network as the cluster's nodes need it, for ever. Ends only when it is asked for what cannot be.
 pub async fn run(places: Places, agent: Agent) -> Result<()> {
     let network = |text: &str, is_v4: bool| {
-        let network = text.parse().ok().filter(|cidr: &cidr::Cidr| cidr.is_v4() == is_v4);
+        let network = net(text).filter(|net| net.addr().is_ipv4() == is_v4);
         network.with_context(|| {
             format!(
                 "reading the pods' addresses {text:?}: not an {} network",

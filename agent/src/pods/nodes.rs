@@ -1,7 +1,7 @@
 //! What the Node objects say of the pod network.
 
-use super::cidr::Cidr;
 use serde_json::Value;
+use skerry_config::address::{IpNet, net};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -16,9 +16,9 @@ pub struct Node {
     /// Where other nodes reach it.
     pub address: Option<Ipv4Addr>,
     /// The addresses of its pods, as the cluster gave them.
-    pub pods: Option<Cidr>,
+    pub pods: Option<IpNet>,
     /// Those of IPv6, in a cluster that has both.
-    pub pods6: Option<Cidr>,
+    pub pods6: Option<IpNet>,
     /// Its public key.
     pub key: Option<PublicKey>,
 }
@@ -49,12 +49,8 @@ pub fn read(node: &Value) -> Node {
     let text = |path: &str| node.pointer(path).and_then(Value::as_str);
     let ranges = node.pointer("/spec/podCIDRs").and_then(Value::as_array);
     let ranges = ranges.into_iter().flatten().filter_map(Value::as_str);
-    let ranges: Vec<Cidr> = ranges
-        .chain(text("/spec/podCIDR"))
-        .filter_map(|r| r.parse().ok())
-        .map(Cidr::network)
-        .collect();
-    let first = |is_v4: bool| ranges.iter().find(|r| r.is_v4() == is_v4).copied();
+    let ranges: Vec<IpNet> = ranges.chain(text("/spec/podCIDR")).filter_map(|r| Some(net(r)?.trunc())).collect();
+    let first = |is_v4: bool| ranges.iter().find(|r| r.addr().is_ipv4() == is_v4).copied();
     Node {
         name: text("/metadata/name").unwrap_or_default().to_owned(),
         address: internal(node).find(|a| is_reachable(*a)),

@@ -1,9 +1,9 @@
 //! The difference between what is and what should be, as steps in an order in which each can succeed.
 
-use super::cidr::{Cidr, Mac};
 use super::machine::{Link, Machine, WireGuardPeer};
 use super::nodes::PublicKey;
-use super::wanted::{Device, Hop, Kind, Peer, VXLAN_ID, VXLAN_PORT, WIREGUARD_PORT, Wanted};
+use super::wanted::{Device, Hop, Kind, Peer, VXLAN_ID, VXLAN_PORT, WIREGUARD_PORT, Wanted, mac_of_tunnel};
+use skerry_config::address::{IpNet, Mac};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -23,9 +23,9 @@ pub enum Step {
     /// Set a tunnel's largest packet.
     SetMtu(Kind, u32),
     /// Take an address from a tunnel.
-    RemoveAddress(Kind, Cidr),
+    RemoveAddress(Kind, IpNet),
     /// Give it ours.
-    AddAddress(Kind, Cidr),
+    AddAddress(Kind, IpNet),
     /// Our key and port.
     Listen,
     /// Switch it on.
@@ -43,9 +43,9 @@ pub enum Step {
     /// What is behind it and where it is reached.
     SetPeer(PublicKey, Peer),
     /// Remove a route.
-    RemoveRoute(Cidr, Hop),
+    RemoveRoute(IpNet, Hop),
     /// Add one, in the place of any that is there.
-    SetRoute(Cidr, Hop),
+    SetRoute(IpNet, Hop),
 }
 
 /// What of `WireGuard` neither the machine nor the cluster says.
@@ -100,14 +100,14 @@ fn tunnel(machine: &mut Machine, kind: Kind, device: Option<&Device>, known: &Kn
         steps.push(Step::MakeLink(kind));
         Link::default()
     });
-    let mac = Mac::of_tunnel(device.address);
+    let mac = mac_of_tunnel(device.address);
     if kind == Kind::Vxlan && link.mac != Some(mac) {
         steps.push(Step::SetMac(mac));
     }
     if link.mtu != device.mtu {
         steps.push(Step::SetMtu(kind, device.mtu));
     }
-    let address = Cidr::host(device.address);
+    let address = IpNet::from(IpAddr::from(device.address));
     for wrong in link.addresses.iter().filter(|a| **a != address) {
         steps.push(Step::RemoveAddress(kind, *wrong));
     }
@@ -166,12 +166,12 @@ fn is_right(is: &WireGuardPeer, wanted: &Peer, known: &Known) -> bool {
     let at = SocketAddr::new(IpAddr::V4(wanted.address), WIREGUARD_PORT);
     let news = known.told.get(&is.key).is_some_and(|told| *told != wanted.address);
     let lives = is.handshake != 0 && known.now.saturating_sub(is.handshake) < SESSION;
-    let allowed: BTreeSet<&Cidr> = is.allowed.iter().collect();
+    let allowed: BTreeSet<&IpNet> = is.allowed.iter().collect();
     allowed == wanted.pods.iter().collect() && (is.endpoint == Some(at) || (is.endpoint.is_some() && lives && !news))
 }
 
 fn routes(machine: &Machine, wanted: &Wanted, steps: &mut Vec<Step>) {
-    let mut kept: Vec<&(Cidr, Hop)> = vec![];
+    let mut kept: Vec<&(IpNet, Hop)> = vec![];
     for route in &machine.routes {
         let right = wanted.routes.get(&route.0) == Some(&route.1) && !kept.contains(&route);
         if right {

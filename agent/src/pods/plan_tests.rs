@@ -81,7 +81,7 @@ fn perform(machine: &mut Machine, steps: &[Step], known: &mut Known) {
                 // The kernel refuses a gateway that is not on a link, and a link that is off.
                 let link = machine.links.iter().find(|l| l.name == hop.link).unwrap();
                 assert!(link.up);
-                assert!(hop.on_link || hop.via.is_none_or(|via| link.addresses.iter().any(|a| a.holds(via))));
+                assert!(hop.on_link || hop.via.is_none_or(|via| link.addresses.iter().any(|a| a.contains(&via))));
                 machine.routes.retain(|(is, _)| *is != to);
                 machine.routes.push((to, hop));
             }
@@ -152,12 +152,12 @@ fn from_nothing_to_vxlan_and_back() {
         settle(&mut machine, &vxlan, &mut known),
         [
             Step::MakeLink(Kind::Vxlan),
-            Step::SetMac(Mac::of_tunnel(Ipv4Addr::new(10, 42, 0, 0))),
+            Step::SetMac(mac_of_tunnel(Ipv4Addr::new(10, 42, 0, 0))),
             Step::SetMtu(Kind::Vxlan, 1450),
             Step::AddAddress(Kind::Vxlan, "10.42.0.0/32".parse().unwrap()),
             Step::Up(Kind::Vxlan),
-            Step::SetNeighbour(end, Mac::of_tunnel(first)),
-            Step::AddForward(Mac::of_tunnel(first), Ipv4Addr::new(10, 0, 9, 3)),
+            Step::SetNeighbour(end, mac_of_tunnel(first)),
+            Step::AddForward(mac_of_tunnel(first), Ipv4Addr::new(10, 0, 9, 3)),
             Step::SetRoute(direct.0, direct.1.clone()),
             Step::SetRoute(tunnel.0, tunnel.1.clone()),
         ]
@@ -168,8 +168,8 @@ fn from_nothing_to_vxlan_and_back() {
     assert_eq!(
         settle(&mut machine, &moved, &mut known),
         [
-            Step::RemoveForward(Mac::of_tunnel(first), Ipv4Addr::new(10, 0, 9, 3)),
-            Step::AddForward(Mac::of_tunnel(first), Ipv4Addr::new(10, 0, 8, 7)),
+            Step::RemoveForward(mac_of_tunnel(first), Ipv4Addr::new(10, 0, 9, 3)),
+            Step::AddForward(mac_of_tunnel(first), Ipv4Addr::new(10, 0, 8, 7)),
             Step::RemoveRoute(direct.0, direct.1),
         ]
     );
@@ -179,7 +179,7 @@ fn from_nothing_to_vxlan_and_back() {
         settle(&mut machine, &near, &mut known),
         [
             Step::RemoveNeighbour(end),
-            Step::RemoveForward(Mac::of_tunnel(first), Ipv4Addr::new(10, 0, 8, 7)),
+            Step::RemoveForward(mac_of_tunnel(first), Ipv4Addr::new(10, 0, 8, 7)),
             Step::SetRoute(tunnel.0, hop([10, 0, 0, 7].into(), "eth0", false)),
         ]
     );

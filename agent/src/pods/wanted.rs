@@ -9,10 +9,10 @@
 //!
 //! IPv6 of pods, in a cluster that has both, always goes through the tunnel: nodes may have no IPv6 among themselves.
 
-use super::cidr::{Cidr, Mac};
 use super::machine::{Link, Machine};
 use super::nodes::{Node, PublicKey};
 use crate::files::Backend;
+use skerry_config::address::{IpNet, Mac};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -36,9 +36,9 @@ pub struct Request {
     /// How.
     pub backend: Backend,
     /// The addresses of all pods.
-    pub pods: Cidr,
+    pub pods: IpNet,
     /// Those of IPv6, in a cluster that has both.
-    pub pods6: Option<Cidr>,
+    pub pods6: Option<IpNet>,
 }
 
 /// What should be.
@@ -47,7 +47,7 @@ pub struct Wanted {
     /// The tunnel, if one is needed.
     pub device: Option<Device>,
     /// Routes to the pods of other nodes.
-    pub routes: BTreeMap<Cidr, Hop>,
+    pub routes: BTreeMap<IpNet, Hop>,
     /// Ends of the VXLAN tunnel: address and hardware address.
     pub neighbours: BTreeMap<IpAddr, Mac>,
     /// Where the node with that end is reached.
@@ -107,7 +107,7 @@ pub struct Peer {
     /// Where it is reached.
     pub address: Ipv4Addr,
     /// The addresses behind it.
-    pub pods: Vec<Cidr>,
+    pub pods: Vec<IpNet>,
 }
 
 /// Decides.
@@ -168,8 +168,8 @@ pub fn wanted(request: &Request, nodes: &[Node], machine: &Machine) -> Wanted {
 struct Reachable {
     name: String,
     address: Ipv4Addr,
-    pods: Cidr,
-    pods6: Option<Cidr>,
+    pods: IpNet,
+    pods6: Option<IpNet>,
     key: Option<PublicKey>,
 }
 
@@ -179,8 +179,8 @@ fn peers(request: &Request, nodes: &[Node], problems: &mut Vec<String>) -> Optio
     let me = nodes.iter().find(|n| n.name == request.name)?;
     // The cluster has not given it a range yet.
     let mine = me.pods?;
-    let IpAddr::V4(first) = mine.base() else { return None };
-    if !request.pods.holds_all(mine) {
+    let IpAddr::V4(first) = mine.network() else { return None };
+    if !request.pods.contains(&mine) {
         problems.push(format!(
             "the cluster gave this node {mine} for its pods, which is not in --cluster-cidr={}: `kubectl delete node {}` gives it a new one",
             request.pods, request.name
@@ -196,7 +196,7 @@ fn peers(request: &Request, nodes: &[Node], problems: &mut Vec<String>) -> Optio
     }
     let mut others: Vec<&Node> = nodes.iter().filter(|n| n.name != request.name).collect();
     others.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut taken: Vec<(Cidr, &str)> = [Some(mine), me.pods6]
+    let mut taken: Vec<(IpNet, &str)> = [Some(mine), me.pods6]
         .into_iter()
         .flatten()
         .map(|range| (range, request.name.as_str()))
@@ -209,7 +209,7 @@ fn peers(request: &Request, nodes: &[Node], problems: &mut Vec<String>) -> Optio
         };
         let why = if me.address == Some(address) {
             Some(format!("its address {address} is this node's own"))
-        } else if request.pods.holds(address) {
+        } else if request.pods.contains(&IpAddr::from(address)) {
             Some(format!("its address {address} is one of the pods' network"))
         } else {
             wrong_range(pods, Some(request.pods), &taken)
@@ -237,18 +237,30 @@ fn peers(request: &Request, nodes: &[Node], problems: &mut Vec<String>) -> Optio
 }
 
 /// Why a node's pods cannot have these addresses.
-fn wrong_range(range: Cidr, all: Option<Cidr>, taken: &[(Cidr, &str)]) -> Option<String> {
+fn wrong_range(range: IpNet, all: Option<IpNet>, taken: &[(IpNet, &str)]) -> Option<String> {
     match all {
         None => {
             return Some(format!(
                 "{range}, the range of its pods, is one of IPv6, and --cluster-cidr has none"
             ));
         }
-        Some(all) if !all.holds_all(range) => return Some(format!("{range}, the range of its pods, is not in --cluster-cidr={all}")),
+        Some(all) if !all.contains(&range) => return Some(format!("{range}, the range of its pods, is not in --cluster-cidr={all}")),
         Some(_) => {}
     }
-    let (other, of) = taken.iter().find(|(other, _)| other.overlaps(range))?;
+    let (other, of) = taken.iter().find(|(other, _)| overlap(*other, range))?;
     Some(format!("{range}, the range of its pods, overlaps {other} of node {of}"))
+}
+
+/// Whether the two have an address in common.
+fn overlap(one: IpNet, other: IpNet) -> bool {
+    one.contains(&other) || other.contains(&one)
+}
+
+/// The hardware address of a node's end of the tunnel, from the first address of its pods: locally administered, and unlike any other
+/// node's, because their ranges are. So nothing has to be exchanged.
+pub fn mac_of_tunnel(first: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = first.octets();
+    Mac([0x02, b'S', a, b, c, d])
 }
 
 fn plain(wanted: &mut Wanted, peer: &Reachable, link: &Link) {
@@ -261,18 +273,18 @@ fn plain(wanted: &mut Wanted, peer: &Reachable, link: &Link) {
 }
 
 /// The ends have one hardware address, by the first IPv4 address of their pods, and a neighbour of each family.
-fn through_vxlan(wanted: &mut Wanted, peer: &Reachable, ranges: impl IntoIterator<Item = Cidr>) {
-    let IpAddr::V4(first) = peer.pods.base() else { return };
+fn through_vxlan(wanted: &mut Wanted, peer: &Reachable, ranges: impl IntoIterator<Item = IpNet>) {
+    let IpAddr::V4(first) = peer.pods.network() else { return };
     for range in ranges {
-        let end = range.base();
+        let end = range.network();
         let hop = Hop {
             via: Some(end),
             link: VXLAN.to_owned(),
             on_link: true,
         };
         wanted.routes.insert(range, hop);
-        wanted.neighbours.insert(end, Mac::of_tunnel(first));
-        wanted.forwards.insert(Mac::of_tunnel(first), peer.address);
+        wanted.neighbours.insert(end, mac_of_tunnel(first));
+        wanted.forwards.insert(mac_of_tunnel(first), peer.address);
     }
 }
 
@@ -297,7 +309,7 @@ fn through_wireguard(wanted: &mut Wanted, peer: &Reachable) {
         link: WIREGUARD.to_owned(),
         on_link: false,
     };
-    let pods: Vec<Cidr> = [Some(peer.pods), peer.pods6].into_iter().flatten().collect();
+    let pods: Vec<IpNet> = [Some(peer.pods), peer.pods6].into_iter().flatten().collect();
     wanted.routes.extend(pods.iter().map(|range| (*range, hop.clone())));
     let end = Peer {
         address: peer.address,
@@ -309,8 +321,11 @@ fn through_wireguard(wanted: &mut Wanted, peer: &Reachable) {
 /// The interface with a network that holds `address`: the closest one, and of several the first by name.
 fn shared_link(machine: &Machine, address: Ipv4Addr) -> Option<&Link> {
     let closest = |link: &&Link| {
-        let nets = link.addresses.iter().filter(|a| a.prefix < 32 && a.holds(address));
-        nets.map(|a| a.prefix).max()
+        let nets = link
+            .addresses
+            .iter()
+            .filter(|a| a.prefix_len() < 32 && a.contains(&IpAddr::from(address)));
+        nets.map(IpNet::prefix_len).max()
     };
     let mut found: Option<(u8, &Link)> = None;
     for link in machine.links.iter().filter(|l| l.up && l.is_outer()) {
@@ -329,7 +344,7 @@ fn under(machine: &Machine, address: Option<Ipv4Addr>) -> u32 {
     let outer: Vec<&Link> = machine.links.iter().filter(|l| l.up && l.is_outer()).collect();
     let ours = outer
         .iter()
-        .find(|l| address.is_some_and(|address| l.addresses.iter().any(|a| a.address == address)));
+        .find(|l| address.is_some_and(|address| l.addresses.iter().any(|a| a.addr() == address)));
     let sizes: BTreeSet<u32> = outer.iter().filter(|l| !l.addresses.is_empty()).map(|l| l.mtu).collect();
     ours.map(|l| l.mtu).or_else(|| sizes.first().copied()).unwrap_or(ETHERNET)
 }

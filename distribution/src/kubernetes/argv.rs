@@ -3,7 +3,7 @@
 use super::Command;
 use super::address::NodeAddress;
 use super::arguments::Component;
-use super::cidr::both;
+use super::cidr::{both, node_prefix, node_prefix6};
 use super::datastore::{self, Datastore};
 use super::files;
 use super::paths::{CONF, DATASTORE, KINE_URL, PKI};
@@ -119,10 +119,10 @@ pub fn controller_manager(s: &Settings) -> Command {
         format!("kubeconfig={conf}"),
     ];
     flags.extend(match s.pods6 {
-        None => vec![format!("node-cidr-mask-size={}", s.pods.node_prefix())],
+        None => vec![format!("node-cidr-mask-size={}", node_prefix(s.pods))],
         Some(six) => vec![
-            format!("node-cidr-mask-size-ipv4={}", s.pods.node_prefix()),
-            format!("node-cidr-mask-size-ipv6={}", six.node_prefix()),
+            format!("node-cidr-mask-size-ipv4={}", node_prefix(s.pods)),
+            format!("node-cidr-mask-size-ipv6={}", node_prefix6(six)),
         ],
     });
     flags.extend([

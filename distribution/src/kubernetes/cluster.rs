@@ -1,7 +1,7 @@
 //! What nodes are told of their cluster, and what our agent is told of its node: the files between programs.
 
 use super::backend::Backend;
-use super::cidr::{Cidr, Cidr6};
+use super::cidr;
 use super::datastore::Datastore;
 use super::paths::{ADD_ONS, MANIFESTS};
 use super::settings::Settings;
@@ -61,10 +61,10 @@ impl Settings {
     /// leave the node's own.
     #[must_use]
     pub fn adopting(mut self, cluster: &Cluster) -> Self {
-        self.pods = Cidr::parse(&cluster.pods).unwrap_or(self.pods);
-        self.services = Cidr::parse(&cluster.services).unwrap_or(self.services);
-        self.pods6 = cluster.pods6.as_deref().and_then(Cidr6::parse);
-        self.services6 = cluster.services6.as_deref().and_then(Cidr6::parse);
+        self.pods = cidr::four(&cluster.pods).unwrap_or(self.pods);
+        self.services = cidr::four(&cluster.services).unwrap_or(self.services);
+        self.pods6 = cluster.pods6.as_deref().and_then(cidr::six);
+        self.services6 = cluster.services6.as_deref().and_then(cidr::six);
         self.dns = cluster.dns;
         if super::node::is_subdomain(&cluster.domain) {
             self.domain.clone_from(&cluster.domain);

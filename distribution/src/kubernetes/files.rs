@@ -3,7 +3,7 @@
 //! YAML files are written as JSON, which YAML contains: nothing has to be quoted by hand.
 
 use super::add_ons;
-use super::cidr::both;
+use super::cidr::{self, both};
 use super::datastore::Datastore;
 use super::paths;
 use super::role::Role;
@@ -31,11 +31,7 @@ pub fn fixed(settings: &Settings, facts: &Facts) -> Vec<File> {
         files.push(File::new(KUBELET_JSON, 0o644, kubelet_text(settings)));
         // The range that the first node of a new cluster gets. Others are told theirs.
         if settings.network {
-            let first = [
-                Some(settings.pods.first_node().to_string()),
-                settings.pods6.map(|six| six.first_node().to_string()),
-            ];
-            let first: Vec<String> = first.into_iter().flatten().collect();
+            let first = cidr::first_node(settings.pods, settings.pods6);
             files.push(File::new(paths::CONFLIST, 0o644, conflist(&first)));
         }
     }
@@ -178,7 +174,7 @@ pub fn names(s: &Settings, address: Ipv4Addr, others: &[String]) -> Vec<String> 
     let mut names: Vec<String> = vec![
         "127.0.0.1".into(),
         "localhost".into(),
-        s.services.nth(1).to_string(),
+        cidr::nth(s.services, 1).to_string(),
         s.node_name.clone(),
     ];
     names.push(address.to_string());

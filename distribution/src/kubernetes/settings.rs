@@ -5,7 +5,7 @@
 
 use super::arguments::{self, Component, Meaning};
 use super::backend::Backend;
-use super::cidr::{Cidr, Cidr6};
+use super::cidr;
 use super::datastore::{Datastore, External};
 use super::farewell::{self, Grace};
 use super::node::{self, Taint};
@@ -14,6 +14,7 @@ use super::role::{Endpoint, Role};
 use super::schedule::Schedule;
 use super::snapshots::Snapshots;
 use crate::{Facts, Problem};
+use skerry_config::address::{Ipv4Net, Ipv6Net};
 use skerry_config::types::{Config, Secret};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -49,13 +50,13 @@ pub struct Settings {
     /// Names and addresses for the API server's certificate, besides the node's own.
     pub sans: BTreeSet<String>,
     /// The pods' network.
-    pub pods: Cidr,
+    pub pods: Ipv4Net,
     /// The pods' network of IPv6, in a cluster that has both.
-    pub pods6: Option<Cidr6>,
+    pub pods6: Option<Ipv6Net>,
     /// The services' network.
-    pub services: Cidr,
+    pub services: Ipv4Net,
     /// The services' network of IPv6, in a cluster that has both.
-    pub services6: Option<Cidr6>,
+    pub services6: Option<Ipv6Net>,
     /// Ports of `NodePort` services.
     pub node_ports: Option<String>,
     /// Address of the cluster's DNS.
@@ -110,9 +111,9 @@ pub struct Settings {
 
 /// Reads the pods' or the services' network: one of IPv4, and perhaps one of IPv6 beside it, in either order. What is wrong, and what
 /// to write.
-fn networks(meaning: Meaning, value: &str) -> Result<(Cidr, Option<Cidr6>), (&'static str, &'static str)> {
+fn networks(meaning: Meaning, value: &str) -> Result<(Ipv4Net, Option<Ipv6Net>), (&'static str, &'static str)> {
     let words: Vec<&str> = value.split(',').map(str::trim).collect();
-    let four = words.iter().find_map(|word| Cidr::parse(word)).filter(|c| c.prefix() <= 28);
+    let four = words.iter().find_map(|word| cidr::four(word)).filter(|c| c.prefix_len() <= 28);
     let four = four.ok_or((
         "IPv4 network of at least 16 addresses",
         "one like 10.42.0.0/16; one of IPv6 may stand beside it",
@@ -127,9 +128,9 @@ fn networks(meaning: Meaning, value: &str) -> Result<(Cidr, Option<Cidr6>), (&'s
     };
     match words.as_slice() {
         [_] => Ok((four, None)),
-        [a, b] => match Cidr6::parse(a)
-            .or_else(|| Cidr6::parse(b))
-            .filter(|six| (largest..=120).contains(&six.prefix()))
+        [a, b] => match cidr::six(a)
+            .or_else(|| cidr::six(b))
+            .filter(|six| (largest..=120).contains(&six.prefix_len()))
         {
             Some(six) => Ok((four, Some(six))),
             None => Err(("network of IPv4 with one of IPv6", form)),
@@ -153,8 +154,8 @@ const ARGS: &str = "skerry.k3s_args";
 /// Reads the configuration.
 pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
     let s = &config.skerry;
-    let pods = Cidr::new(Ipv4Addr::new(10, 42, 0, 0), 16);
-    let services = Cidr::new(Ipv4Addr::new(10, 43, 0, 0), 16);
+    let pods = Ipv4Net::new_assert(Ipv4Addr::new(10, 42, 0, 0), 16);
+    let services = Ipv4Net::new_assert(Ipv4Addr::new(10, 43, 0, 0), 16);
     let mut settings = Settings {
         node_name: facts.node_name.clone(),
         role: Role::First,
@@ -168,7 +169,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
         services,
         services6: None,
         node_ports: None,
-        dns: services.nth(10),
+        dns: cidr::nth(services, 10),
         domain: "cluster.local".to_owned(),
         network: true,
         backend: Backend::Vxlan,
@@ -343,14 +344,14 @@ impl Reader<'_> {
                 Problem::warning(key, what, "nothing is to be done; pods do not need it")
             }
             Meaning::ClusterCidr | Meaning::ServiceCidr => match networks(meaning, value) {
-                Ok((cidr, six)) if meaning == Meaning::ClusterCidr => {
-                    (self.settings.pods, self.settings.pods6) = (cidr, six);
+                Ok((four, six)) if meaning == Meaning::ClusterCidr => {
+                    (self.settings.pods, self.settings.pods6) = (four, six);
                     return;
                 }
-                Ok((cidr, six)) => {
-                    (self.settings.services, self.settings.services6) = (cidr, six);
+                Ok((four, six)) => {
+                    (self.settings.services, self.settings.services6) = (four, six);
                     if !self.dns_given {
-                        self.settings.dns = cidr.nth(10);
+                        self.settings.dns = cidr::nth(four, 10);
                     }
                     return;
                 }

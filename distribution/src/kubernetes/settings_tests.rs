@@ -79,7 +79,7 @@ fn networks_of_both_families() {
     let shown = |line: &str| {
         let (s, problems) = args(line);
         assert_eq!(problems, [], "{line}");
-        let six = |six: Option<Cidr6>| six.map(|six| six.to_string()).unwrap_or_default();
+        let six = |six: Option<Ipv6Net>| six.map(|six| six.to_string()).unwrap_or_default();
         [
             s.pods.to_string(),
             six(s.pods6),

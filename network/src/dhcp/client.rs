@@ -13,9 +13,9 @@
 //! Without a carrier a lease is kept beyond its end (nobody can be disturbed by it, and a single node keeps its address through a dead
 //! switch); it is confirmed when the carrier is back. The first question is sent at once and the first offer is taken: boot time counts.
 
-use crate::address::Mac;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::message::{Kind, Message, Question};
+use skerry_config::address::Mac;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Frames: a DHCP message in UDP in IPv4 in Ethernet, there and back.
 
-use crate::address::Mac;
+use skerry_config::address::Mac;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, UdpPacket, UdpRepr,

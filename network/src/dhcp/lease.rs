@@ -1,8 +1,8 @@
 //! A lease: what a server granted, checked so that it can be put onto an interface.
 
-use crate::address::Cidr;
 use crate::dhcp::message::Message;
 use serde::{Deserialize, Serialize};
+use skerry_config::address::{IpNet, everything};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Bounds of a lease, in seconds: shorter ones would keep the line busy, and this one never ends.
@@ -15,7 +15,7 @@ const UNSAID: u32 = 3600;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// Our address and its prefix.
-    pub address: Cidr,
+    pub address: IpNet,
     /// The server that granted it; none = it did not say.
     pub server: Option<Ipv4Addr>,
     /// For how long, in seconds, from the moment the request was sent; `u32::MAX` = for ever.
@@ -26,7 +26,7 @@ pub struct Lease {
     pub rebind: u32,
     /// Routes: where to, and by which gateway (none = on the link).
     #[serde(default)]
-    pub routes: Vec<(Cidr, Option<Ipv4Addr>)>,
+    pub routes: Vec<(IpNet, Option<Ipv4Addr>)>,
     /// Name servers.
     #[serde(default)]
     pub dns: Vec<Ipv4Addr>,
@@ -49,10 +49,7 @@ impl Lease {
             Some(mask) => prefix_of(mask)?,
             None => classful(ip),
         };
-        let address = Cidr {
-            ip: IpAddr::V4(ip),
-            prefix,
-        };
+        let address = IpNet::new(IpAddr::V4(ip), prefix).ok()?;
         let (seconds, renew, rebind) = times(message);
         Some(Self {
             address,
@@ -70,7 +67,7 @@ impl Lease {
 
     /// Our address, without its prefix.
     pub fn ip(&self) -> Option<Ipv4Addr> {
-        match self.address.ip {
+        match self.address.addr() {
             IpAddr::V4(ip) => Some(ip),
             IpAddr::V6(_) => None,
         }
@@ -116,13 +113,13 @@ fn times(message: &Message) -> (u32, u32, u32) {
 }
 
 /// Classless routes if there are any, else the first router (RFC 3442: never both).
-fn routes(message: &Message, own: Ipv4Addr) -> Vec<(Cidr, Option<Ipv4Addr>)> {
+fn routes(message: &Message, own: Ipv4Addr) -> Vec<(IpNet, Option<Ipv4Addr>)> {
     if !message.routes.is_empty() {
         let usable = |via: Option<Ipv4Addr>| via.is_none_or(|via| is_host(via) && via != own);
         return message.routes.iter().copied().filter(|(_, via)| usable(*via)).collect();
     }
     let router = message.routers.iter().copied().find(|ip| is_host(*ip) && *ip != own);
-    router.map(|ip| (Cidr::everything(IpAddr::V4(ip)), Some(ip))).into_iter().collect()
+    router.map(|ip| (everything(IpAddr::V4(ip)), Some(ip))).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -162,7 +159,7 @@ mod tests {
                 subnet_mask: mask,
                 ..offer()
             })
-            .map(|l| l.address.prefix)
+            .map(|l| l.address.prefix_len())
         };
         assert_eq!(prefix(Some([255, 255, 255, 255].into())), Some(32));
         assert_eq!(prefix(None), Some(8));

@@ -1,7 +1,7 @@
 //! DHCP messages: our own, encoded; a server's, decoded into plain values.
 
-use crate::address::{Cidr, Mac};
 use crate::dhcp::options;
+use skerry_config::address::{IpNet, Mac};
 use smoltcp::wire::{DhcpMessageType, DhcpOption, DhcpPacket, DhcpRepr, EthernetAddress};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -77,7 +77,7 @@ pub struct Message {
     /// Routers, best first.
     pub routers: Vec<Ipv4Addr>,
     /// Classless static routes.
-    pub routes: Vec<(Cidr, Option<Ipv4Addr>)>,
+    pub routes: Vec<(IpNet, Option<Ipv4Addr>)>,
     /// Name servers.
     pub dns: Vec<Ipv4Addr>,
     /// Domains to search.

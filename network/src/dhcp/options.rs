@@ -1,6 +1,6 @@
 //! Values of DHCP options: bytes from a stranger in, bounded lists out.
 
-use crate::address::Cidr;
+use skerry_config::address::IpNet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The most of anything that is taken from one message.
@@ -29,25 +29,24 @@ pub fn size(bytes: &[u8]) -> Option<u16> {
 }
 
 /// Classless static routes (RFC 3442): prefix length, as many bytes of the network as it needs, gateway. Up to the first that is torn.
-pub fn classless_routes(mut bytes: &[u8]) -> Vec<(Cidr, Option<Ipv4Addr>)> {
+pub fn classless_routes(mut bytes: &[u8]) -> Vec<(IpNet, Option<Ipv4Addr>)> {
     let mut routes = Vec::new();
     while let Some((&prefix, rest)) = bytes.split_first() {
         let length = usize::from(prefix).div_ceil(8);
         let (Some(network), Some(gateway)) = (rest.get(..length), rest.get(length..length + 4)) else {
             break;
         };
-        if prefix > 32 || routes.len() == MOST_ROUTES {
+        if routes.len() == MOST_ROUTES {
             break;
         }
         let mut ip = [0; 4];
         for (to, from) in ip.iter_mut().zip(network) {
             *to = *from;
         }
-        let to = Cidr {
-            ip: IpAddr::V4(ip.into()),
-            prefix,
-        }
-        .network();
+        let Ok(to) = IpNet::new(IpAddr::V4(ip.into()), prefix) else {
+            break;
+        };
+        let to = to.trunc();
         let via = address(gateway).filter(|ip| !ip.is_unspecified());
         routes.push((to, via));
         bytes = rest.get(length + 4..).unwrap_or_default();

@@ -1,10 +1,10 @@
 //! Sending and receiving: whole frames while there is no address, the kernel's UDP to renew one.
 
-use crate::address::Mac;
 use crate::dhcp::frame;
 use crate::dhcp::message::{self, Message};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;
+use skerry_config::address::Mac;
 use skerry_sys::Doing;
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -2,9 +2,9 @@
 //!
 //! Only a hint: the server confirms or refuses it. So an unreadable file is no lease, and nothing more.
 
-use crate::address::Mac;
 use crate::dhcp::lease::Lease;
 use serde::{Deserialize, Serialize};
+use skerry_config::address::Mac;
 use std::path::{Path, PathBuf};
 
 const LARGEST: usize = 64 * 1024;

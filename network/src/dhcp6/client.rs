@@ -15,9 +15,9 @@
 //! question is sent at once and the first offer is taken: boot time counts. Nothing is kept for the next boot: servers know us by our
 //! hardware address.
 
-use crate::address::Mac;
 use crate::dhcp6::lease::Lease6;
 use crate::dhcp6::message::{Ask, Kind, Message, Question, duid};
+use skerry_config::address::Mac;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 

@@ -38,13 +38,13 @@ pub fn wish(settings: &Settings, link: &Link) -> Wish {
 /// Whether questions can leave: there must be an address to send from.
 fn is_linked(link: &Link) -> bool {
     let can_send =
-        |address: &crate::facts::Address| address.usable && matches!(address.cidr.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        |address: &crate::facts::Address| address.usable && matches!(address.cidr.addr(), IpAddr::V6(ip) if ip.is_unicast_link_local());
     link.up && link.carrier && link.addresses.iter().any(can_send)
 }
 
 /// The address that an earlier `netd` put there for a server.
 fn held(link: &Link) -> Option<Ipv6Addr> {
-    link.addresses.iter().find_map(|address| match address.cidr.ip {
+    link.addresses.iter().find_map(|address| match address.cidr.addr() {
         IpAddr::V6(ip) if address.owner == Owner::Dhcp => Some(ip),
         _ => None,
     })

@@ -2,8 +2,8 @@
 //!
 //! Our own codec: the kept crate for it needs a newer Rust than ours, and brings a DNS library with async parts for its domain lists.
 
-use crate::address::Mac;
 use crate::dhcp::options::domain_search;
+use skerry_config::address::Mac;
 use std::net::Ipv6Addr;
 
 /// The most of anything that is taken from one message.

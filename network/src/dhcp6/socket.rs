@@ -1,10 +1,10 @@
 //! Sending and receiving: the kernel's UDP from the interface's link-local address.
 
-use crate::address::Mac;
 use crate::dhcp6::message::{self, Message};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+use skerry_config::address::Mac;
 use skerry_sys::Doing;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
