@@ -39,7 +39,6 @@ pub mod issue;
 pub mod join;
 pub mod kubeconfig;
 pub mod local_path;
-pub mod log;
 pub mod manifests;
 pub mod members;
 pub mod moved;

@@ -5,7 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use skerry_agent::places::Places;
 use skerry_agent::token::{self, Listed, Made, date};
-use skerry_agent::{join, log, run};
+use skerry_agent::{join, run};
+use skerry_sys::log;
 use skerry_sys::notify::Notify;
 use std::io::Write;
 use std::path::PathBuf;
@@ -72,7 +73,7 @@ struct Form {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log::begin();
+    log::begin("AGENT_DEBUG", &["skerry_agent", "agent"]);
     match start(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

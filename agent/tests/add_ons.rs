@@ -72,7 +72,7 @@ async fn what_k3s_brings() {
         return;
     };
     if std::env::var_os("AGENT_LOG").is_some() {
-        skerry_agent::log::begin();
+        skerry_sys::log::begin("AGENT_DEBUG", &["skerry_agent"]);
     }
     let dir = std::env::temp_dir().join(format!("skerry-add-ons-{}", std::process::id()));
     let mut cluster = Cluster::start(&program, &dir).await;

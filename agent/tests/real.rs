@@ -186,7 +186,7 @@ async fn a_cluster_is_joined() {
         return;
     };
     if std::env::var_os("AGENT_LOG").is_some() {
-        skerry_agent::log::begin();
+        skerry_sys::log::begin("AGENT_DEBUG", &["skerry_agent"]);
     }
     let dir = std::env::temp_dir().join(format!("skerry-agent-{}", std::process::id()));
     let mut cluster = Cluster::start(&program, &dir).await;

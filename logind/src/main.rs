@@ -1,11 +1,10 @@
 //! `logind`: kubelet's way to hear of a shutdown.
 
 use skerry_logind::serve::{self, Options};
+use skerry_sys::log;
 use skerry_sys::notify::Notify;
 use std::process::ExitCode;
 use std::time::Duration;
-
-mod log;
 
 const HELP: &str = "usage: logind [--socket PATH] [--bus] [--limit SECONDS]
 
@@ -17,7 +16,7 @@ SIGUSR1: the machine goes down; end once all who asked for it are ready. SIGTERM
 ";
 
 fn main() -> ExitCode {
-    log::begin();
+    log::begin("LOGIND_DEBUG", &["skerry_logind", "logind"]);
     let Some(options) = options(std::env::args().skip(1)) else {
         return misuse();
     };

@@ -2,10 +2,9 @@
 
 use anyhow::Context;
 use skerry_network::daemon::{Daemon, Places};
+use skerry_sys::log;
 use skerry_sys::notify::Notify;
 use std::process::ExitCode;
-
-mod log;
 
 const HELP: &str = "usage: netd [--run DIR] [--state DIR] [--chrony DIR] [--group NAME]
 
@@ -18,7 +17,7 @@ SIGHUP: read network.json again. SIGTERM: end, and leave everything as it is.
 ";
 
 fn main() -> ExitCode {
-    log::begin();
+    log::begin("NETD_DEBUG", &["skerry_network", "netd", "wifid"]);
     let mut places = Places {
         run: "/run/skerry".into(),
         state: "/var/lib/skerry".into(),

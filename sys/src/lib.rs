@@ -56,6 +56,7 @@ pub mod file;
 pub mod gpt;
 pub mod iso9660;
 pub mod kmsg;
+pub mod log;
 pub mod loopback;
 pub mod machine;
 pub mod module;

@@ -3,14 +3,13 @@
 mod agent;
 mod bus;
 mod daemon;
-#[path = "../log.rs"]
-mod log;
 
 use anyhow::Context;
 use daemon::{Daemon, Places};
 use skerry_network::request::Request;
 use skerry_network::wifi::asked::Asked;
 use skerry_network::wifi::files;
+use skerry_sys::log;
 use skerry_sys::notify::Notify;
 use std::process::ExitCode;
 
@@ -26,7 +25,7 @@ Joins the Wi-Fi networks that DIR/network.json names, and writes DIR/wifi-state.
 const LARGEST: usize = 1024 * 1024;
 
 fn main() -> ExitCode {
-    log::begin();
+    log::begin("NETD_DEBUG", &["skerry_network", "netd", "wifid"]);
     let mut places = Places {
         run: "/run/skerry".into(),
         bus: "unix:path=/run/dbus/system_bus_socket".to_owned(),

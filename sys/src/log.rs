@@ -6,13 +6,17 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-struct Lines(bool);
+struct Lines {
+    ours: &'static [&'static str],
+    all: bool,
+}
 
-/// Begins to write what this room says at `info` and above (with `AGENT_DEBUG` set, all that anybody says: libraries report each
-/// attempt to reach a server that is away).
-pub fn begin() {
+/// Begins to write what crates whose names begin with one of `ours` say at `info` and above; with `variable` set in the environment,
+/// all that anybody says: libraries say much.
+pub fn begin(variable: &str, ours: &'static [&'static str]) {
+    let all = std::env::var_os(variable).is_some();
     // Fails only if there is one already.
-    let _ = tracing::subscriber::set_global_default(Lines(std::env::var_os("AGENT_DEBUG").is_some()));
+    let _ = tracing::subscriber::set_global_default(Lines { ours, all });
 }
 
 struct Text(String);
@@ -28,8 +32,8 @@ impl Visit for Text {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let ours = metadata.target().starts_with("skerry_agent") || metadata.target().starts_with("agent");
-        self.0 || ours && *metadata.level() <= Level::INFO
+        let ours = self.ours.iter().any(|name| metadata.target().starts_with(name));
+        self.all || ours && *metadata.level() <= Level::INFO
     }
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
