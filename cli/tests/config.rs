@@ -56,6 +56,19 @@ fn check_ends_with_1_when_something_is_left_out() {
     assert_eq!(skerry(&["check", "/nonexistent"], "").status.code(), Some(1));
 }
 
+/// What no rule of `config` looks at: flags and files that only the distribution reads.
+#[test]
+fn the_whole_files_of_the_reference_page_pass() {
+    for (title, text) in skerry_config::reference::WHOLE {
+        let checked = skerry(&["check", "-"], text);
+        assert!(
+            checked.status.success() && out(&checked).ends_with("no problems\n"),
+            "{title}: {}",
+            out(&checked)
+        );
+    }
+}
+
 #[test]
 fn dump_as_k3os_is_one_line_with_problems_on_standard_error() {
     let text = "k3os: {token: A, labels: {a: b}, dns_nameservers: [9.9.9.9]}\nhostname: sys\nhostnam: x\n";

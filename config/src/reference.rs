@@ -149,7 +149,20 @@ const AFTER_SOURCES: &str = "\
   `install.iso_url`) stand for this machine's, percent-encoded.
 - User data that begins with `#!` or holds a NUL byte is a script; else it is YAML.
 - At most 1 MiB a source, 64 levels deep; a packed file of `write_files` unpacks to at most 8 MiB.
+";
 
+/// Whole files for a start: title, and text whose first lines say what it is.
+pub const WHOLE: [(&str, &str); 7] = [
+    ("A single node", include_str!("../whole/single-node.yaml")),
+    ("A worker", include_str!("../whole/worker.yaml")),
+    ("The first of three servers", include_str!("../whole/first-server.yaml")),
+    ("Further servers", include_str!("../whole/further-server.yaml")),
+    ("Wi-Fi", include_str!("../whole/wi-fi.yaml")),
+    ("A VLAN", include_str!("../whole/vlan.yaml")),
+    ("Airgap", include_str!("../whole/airgap.yaml")),
+];
+
+const KEYS: &str = "
 ## Keys
 
 | key | holds | meaning | takes effect | also spelled |
@@ -164,6 +177,11 @@ pub fn page() -> String {
         let _ = writeln!(page, "  {}. {}", kind as usize + 1, place(kind));
     }
     page += AFTER_SOURCES;
+    page += "\n## Whole files\n";
+    for (title, text) in WHOLE {
+        let _ = write!(page, "\n### {title}\n\n```yaml\n{text}```\n");
+    }
+    page += KEYS;
     for line in lines() {
         let effect = match (line.phases.as_slice(), line.effect.as_str()) {
             (_, "") => String::new(),

@@ -33,6 +33,14 @@ fn the_reference_page_is_that_of_the_keys() {
 }
 
 #[test]
+fn the_whole_files_are_without_fault() {
+    for (title, text) in reference::WHOLE {
+        let loaded = load(&[Source::new(SourceKind::System, title, text)]);
+        assert_eq!((loaded.problems.as_slice(), loaded.usable()), (&[][..], Ok(())), "{title}");
+    }
+}
+
+#[test]
 fn the_example_is_without_fault_and_explained() {
     let example = include_bytes!("../example.yaml");
     let loaded = load(&[Source::new(SourceKind::System, "example.yaml", &example[..])]);
