@@ -272,7 +272,7 @@ pub fn ready_disk(bench: &Bench, name: &str) -> Result<PathBuf> {
 }
 
 fn make_ready_disk(bench: &Bench) -> Result<PathBuf> {
-    let pod = super::node::manifest(FULL).context("finding the pod in the full configuration")?;
+    let pod = hello().context("finding the pod in the full configuration")?;
     let config = node_config(
         bench,
         &format!(
@@ -301,6 +301,11 @@ fn cut_when_ready(bench: &Bench, machine: &mut Machine) -> Result<()> {
     std::fs::write(bench.within(READY_DISK).lab.folder("")?.join("kept"), kept).context("writing down what must be kept")?;
     machine.cut();
     Ok(())
+}
+
+/// The manifest of pod `hello`, indented.
+pub fn hello() -> Option<String> {
+    manifest(FULL)
 }
 
 /// The pod's manifest, as it stands under `content: |` in the fixture.

@@ -15,6 +15,7 @@ pub(super) const ALONE: &[&str] = &[
     "kubelet",
     "farewell",
     "full-farewell",
+    "full-wifi-node",
     "datastore",
     "late",
     "servers-later",
@@ -248,6 +249,12 @@ pub const TABLE: &[Case] = &[
         "radios without hardware and a real access point: WPA2, WPA3, open and hidden networks are joined, lost and joined again; a wrong \
          passphrase is named",
         wifi::joins,
+    ),
+    torture(
+        "full-wifi-node",
+        150,
+        "a node whose only way out is Wi-Fi, of which the access point comes later, goes, and comes back",
+        wifi::node,
     ),
     always(
         "slots",

@@ -1,7 +1,7 @@
 //! Wi-Fi with radios that the kernel makes (`mac80211_hwsim`) and a real access point (hostapd) in a network namespace of the machine.
 
 use super::check::{Checks, Expect};
-use super::start::{NONE_DISK, none_config, none_machine, switch_off, to_login};
+use super::start::{KUBERNETES_DISK, NONE_DISK, node_config, node_machine, none_config, none_machine, switch_off, to_login, with_hello};
 use super::{Bench, seconds, with_machine};
 use crate::machine::Machine;
 use crate::machine::disk::Seed;
@@ -107,12 +107,82 @@ const STEPS: [(&str, &str); 9] = [
     ("and joins another beside it", "air && air gate quay && joined quay"),
 ];
 
+/// A node with nothing but Wi-Fi: the cable is the tester's, and leads nowhere.
+const NODE: &str = "
+hostname: buoy
+boot_cmd: ['modprobe mac80211_hwsim radios=2']
+network:
+  version: 2
+  ethernets: {eth0: {addresses: [10.0.2.15/24]}}
+  wifis:
+    wlan0:
+      dhcp4: true
+      access-points: {quay: {password: of the quay}}
+write_files:
+- path: /var/lib/rancher/k3s/server/manifests/hello.yaml
+  content: |
+";
+
+const NODE_STEPS: [(&str, &str); 7] = [
+    (
+        "without its network it says what it looks for",
+        "says 'wifi wlan0: looking for quay'",
+    ),
+    ("the access point comes, and is joined", "air quay && joined quay"),
+    (
+        "the node is Ready under its address there",
+        r#"until_so 'kubectl get node buoy -o jsonpath="{.status.addresses[0].address}" | grep -F 10.77.0.' &&
+           kubectl wait --for=condition=Ready node/buoy --timeout=200s"#,
+    ),
+    ("its pod runs", "until_so 'kubectl logs hello | grep -x \"hello from the pod\"'"),
+    ("the access point goes", "air && says 'wifi wlan0: looking for quay'"),
+    (
+        "the node goes on",
+        "kubectl get --raw /readyz && kubectl logs hello | grep -x 'hello from the pod'",
+    ),
+    (
+        "and is Ready with it again",
+        "air quay && joined quay && kubectl wait --for=condition=Ready node/buoy --timeout=60s",
+    ),
+];
+
+/// The release with the full kernel, and a disk with the access point's programs; or why there are none.
+fn prepared(bench: &Bench, config: String) -> Result<(Release, Seed), String> {
+    let release = bench.full().map(Release::read_from)?;
+    let seed = access_point(bench, Seed::config(config));
+    Ok((release.map_err(|e| format!("{e:#}"))?, seed.map_err(|e| format!("{e:#}"))?))
+}
+
+/// A shop's power is back: the node boots faster than the router, whose Wi-Fi is its only way out.
+pub fn node(bench: &Bench, checks: &mut Checks) -> Result<()> {
+    let pod = super::node::hello().context("finding the pod in the full configuration")?;
+    let (release, seed) = match prepared(bench, node_config(bench, &format!("{NODE}{pod}"))) {
+        Ok(prepared) => prepared,
+        Err(why) => {
+            checks.skipped = Some(why);
+            return Ok(());
+        }
+    };
+    let data = bench.lab.data_disk("full-wifi-node", &with_hello(bench, seed), KUBERNETES_DISK)?;
+    let request = crate::machine::Request {
+        release: Some(release),
+        limit: seconds(1200),
+        ..node_machine("full-wifi-node", Some(&data))
+    };
+    let machine = to_login(bench, &request)?;
+    with_machine(bench, checks, machine, |machine, checks| {
+        let lab = &bench.lab;
+        machine.root(lab, RADIO).context("setting up the access point")?;
+        for (what, script) in NODE_STEPS {
+            let script = format!("{WORDS}\n{script}");
+            checks.that(what, machine.root_within(lab, &script, seconds(400)));
+        }
+        switch_off(bench, machine)
+    })
+}
+
 pub fn joins(bench: &Bench, checks: &mut Checks) -> Result<()> {
-    let prepared = bench.full().map(Release::read_from).and_then(|release| {
-        let seed = access_point(bench, Seed::config(none_config(bench, CONFIG)));
-        Ok((release.map_err(|e| format!("{e:#}"))?, seed.map_err(|e| format!("{e:#}"))?))
-    });
-    let (release, seed) = match prepared {
+    let (release, seed) = match prepared(bench, none_config(bench, CONFIG)) {
         Ok(prepared) => prepared,
         Err(why) => {
             checks.skipped = Some(why);
