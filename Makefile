@@ -2,8 +2,9 @@
 
 # Tools run by images/env: on this machine, or in a Debian 13 builder root where cargo or go is missing or too old.
 CARGO  := images/env cargo
-IMAGES := $(CARGO) run --quiet --profile tool -p skerry-images --bin images --
-TESTS  := $(CARGO) run --quiet --profile tool -p skerry-tests --bin
+# The first time these two take a minute or two to build, and cargo says how far it is.
+IMAGES := $(CARGO) run $(if $(wildcard target/tool/images),--quiet) --profile tool -p skerry-images --bin images --
+TESTS  := $(CARGO) run $(if $(wildcard target/tool/suite),--quiet) --profile tool -p skerry-tests --bin
 OUT    ?= out
 KERNEL ?= cloud
 
