@@ -9,7 +9,7 @@ use skerry_tests::bench::{PARTS, Row, chosen, cluster, disk, install, median, ou
 use skerry_tests::cases::Bench;
 use skerry_tests::machine::Lab;
 use skerry_tests::machine::release;
-use skerry_tests::suite::{room, step, tiers};
+use skerry_tests::suite::{space, step, tiers};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
                 eprintln!("bench: {part}: {why:#}");
             }
             if failed.is_empty() {
-                room::tidy(&release::target().join("machine/bench"));
+                space::tidy(&release::target().join("machine/bench"));
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE

@@ -7,7 +7,7 @@ use skerry_tests::cases::{self, Bench, Case, TABLE, When};
 use skerry_tests::machine::release::{self, Release};
 use skerry_tests::machine::{Lab, accel::Accel};
 use skerry_tests::suite::tiers::{self, Counts, Tier};
-use skerry_tests::suite::{Tally, count, room, step};
+use skerry_tests::suite::{Tally, count, space, step};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,8 +73,8 @@ fn main() -> ExitCode {
         request,
         failures: Mutex::default(),
     };
-    if let Some(warning) = room::free().and_then(room::warning) {
-        runner.say("room", &warning);
+    if let Some(warning) = space::free().and_then(space::warning) {
+        runner.say("space", &warning);
     }
     let mut tally = Tally::default();
     for tier in tiers::of_this_computer().iter().filter(|t| runner.wants(t.name)) {
@@ -308,7 +308,7 @@ impl Runner {
         let mut tally = self.all(&together, &bench, self.request.jobs.max(1));
         tally += self.all(&alone, &bench, 1);
         if tally.failed == 0 {
-            room::tidy(&bench.lab.artifacts);
+            space::tidy(&bench.lab.artifacts);
         }
         tally
     }

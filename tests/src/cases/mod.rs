@@ -35,7 +35,7 @@ mod volumes;
 mod wifi;
 
 use crate::machine::{Lab, Machine, release};
-use crate::suite::room;
+use crate::suite::space;
 use anyhow::Result;
 use check::Checks;
 use std::path::{Path, PathBuf};
@@ -144,7 +144,7 @@ pub fn run(case: &Case, bench: &Bench) -> Checks {
         checks.failed.push(format!("{e:#}"));
     }
     if checks.failed.is_empty() {
-        room::tidy(&bench.lab.artifacts);
+        space::tidy(&bench.lab.artifacts);
     }
     checks
 }

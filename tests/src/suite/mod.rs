@@ -1,7 +1,7 @@
 //! The tiers of `make test`, cheapest first, and how their results are counted.
 
 pub mod count;
-pub mod room;
+pub mod space;
 pub mod step;
 pub mod tiers;
 

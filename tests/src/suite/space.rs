@@ -1,4 +1,4 @@
-//! How much room the tests take on this computer's disk, and what of it they give back.
+//! How much space the tests take on this computer's disk, and what of it they give back.
 
 use crate::machine::release;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ const DISK: u64 = 4 << 20;
 pub fn tidy(folder: &Path) {
     if std::env::var_os("SKERRY_KEEP").is_none() {
         for path in disks(folder) {
-            let _ = std::fs::remove_file(path); // it only takes room
+            let _ = std::fs::remove_file(path); // it only takes space
         }
     }
 }
@@ -27,7 +27,7 @@ fn disks(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Says so if there is less room left than the tests may take.
+/// Says so if there is less space left than the tests may take.
 pub fn warning(free: u64) -> Option<String> {
     const GIB: u64 = 1 << 30;
     (free < NEEDED).then(|| {
@@ -42,7 +42,7 @@ pub fn warning(free: u64) -> Option<String> {
 /// What a whole run takes at most, from nothing: caches, compilers' files, machines' disks.
 const NEEDED: u64 = 30 << 30;
 
-/// The room left on the file system that holds the build products; none where they are not there yet.
+/// The space left on the file system that holds the build products; none where they are not there yet.
 pub fn free() -> Option<u64> {
     skerry_sys::file::space(&release::target()).ok().map(|space| space.available)
 }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn logs_stay_and_disks_go() {
-        let dir = std::env::temp_dir().join(format!("skerry-room-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("skerry-space-{}", std::process::id()));
         let inner = dir.join("node-1");
         std::fs::create_dir_all(&inner).unwrap();
         for (name, length) in [("serial.log", 10), ("data.img", DISK + 1)] {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn little_room_is_said() {
+    fn little_space_is_said() {
         assert_eq!(warning(NEEDED), None);
         let said = warning(2 << 30).unwrap();
         assert!(said.starts_with("2 GiB left"), "{said}");
