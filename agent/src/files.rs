@@ -4,6 +4,10 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+pub use skerry_distribution::kubernetes::backend::Backend;
+/// What all nodes of a cluster must agree on: `ConfigMap` `kube-system/skerry-cluster`, key `cluster.json`; a copy on each worker in
+/// `/var/lib/skerry/kube/cluster.json`.
+pub use skerry_distribution::kubernetes::cluster::Cluster;
 use skerry_sys::file;
 use std::path::Path;
 
@@ -33,20 +37,6 @@ pub enum Role {
     /// Joined by a token.
     #[default]
     Worker,
-}
-
-/// Who carries packets between nodes' pods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Backend {
-    /// Encapsulated in UDP.
-    Vxlan,
-    /// Plain routes: all nodes share a link.
-    HostGw,
-    /// Encrypted.
-    Wireguard,
-    /// Somebody else.
-    None,
 }
 
 /// What `agent run` is told, `/run/skerry/kube/agent.json`.
@@ -82,30 +72,6 @@ pub struct Agent {
     /// Whether `HelmChart` objects are installed.
     #[serde(default)]
     pub helm: bool,
-}
-
-/// What all nodes of a cluster must agree on: `ConfigMap` `kube-system/skerry-cluster`, key `cluster.json`; a copy on each worker in
-/// `/var/lib/skerry/kube/cluster.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cluster {
-    /// Addresses of pods, in CIDR notation.
-    pub pods: String,
-    /// Those of IPv6, in a cluster that has both.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pods6: Option<String>,
-    /// Addresses of services, in CIDR notation.
-    pub services: String,
-    /// Those of IPv6, in a cluster that has both.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub services6: Option<String>,
-    /// Address of the cluster's name server.
-    pub dns: String,
-    /// Domain of services' names.
-    pub domain: String,
-    /// How pods of different nodes reach each other.
-    pub backend: Backend,
-    /// Kubernetes' version on the servers: `v1.36.3`.
-    pub kubernetes: String,
 }
 
 /// Where the servers are, `/var/lib/skerry/kube/servers.json`, on workers.
@@ -184,7 +150,7 @@ mod tests {
                 pods6: None,
                 services: "10.43.0.0/16".into(),
                 services6: None,
-                dns: "10.43.0.10".into(),
+                dns: [10, 43, 0, 10].into(),
                 domain: "cluster.local".into(),
                 backend: Backend::Vxlan,
                 kubernetes: "v1.36.3".into(),

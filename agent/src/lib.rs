@@ -33,6 +33,7 @@ pub mod conditions;
 pub mod control;
 pub mod csr;
 pub mod files;
+pub mod heard;
 pub mod helm;
 pub mod identity;
 pub mod issue;

@@ -7,6 +7,9 @@
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "real/cluster.rs"]
 mod cluster;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "real/wait.rs"]
+mod wait;
 
 use cluster::Cluster;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
@@ -19,27 +22,12 @@ use skerry_distribution::facts::Facts;
 use skerry_distribution::kubernetes::paths::{ADD_ONS, METRICS_CONF};
 use skerry_distribution::kubernetes::{add_ons, base64, manifests, settings};
 use skerry_sys::notify::Notify;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use wait::{program, until};
 
-/// The control plane shares the machine with whatever else is tested.
-const PATIENCE: Duration = Duration::from_secs(240);
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/chart");
-
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            eprintln!("{what}: after {:.1} s", begun.elapsed().as_secs_f32());
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what}: not in time");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
 
 /// What `setup` writes on a server, in this directory.
 #[allow(clippy::disallowed_methods, reason = "a test's own scratch files")]
@@ -63,17 +51,7 @@ fn lay_out(cluster: &Cluster) {
 
 #[tokio::test]
 async fn what_k3s_brings() {
-    let Some(program) = std::env::var_os("SKERRY_KUBERNETES").map(PathBuf::from) else {
-        // Not by println!, which is kept from who counts.
-        let _ = writeln!(
-            std::io::stderr(),
-            "elsewhere: SKERRY_KUBERNETES names no program; the tier control-plane"
-        ); // nobody reads
-        return;
-    };
-    if std::env::var_os("AGENT_LOG").is_some() {
-        skerry_sys::log::begin("AGENT_DEBUG", &["skerry_agent"]);
-    }
+    let Some(program) = program() else { return };
     let dir = std::env::temp_dir().join(format!("skerry-add-ons-{}", std::process::id()));
     let mut cluster = Cluster::start(&program, &dir).await;
     lay_out(&cluster);

@@ -13,6 +13,9 @@
 mod cluster;
 #[path = "real/database.rs"]
 mod database;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "real/wait.rs"]
+mod wait;
 
 use cluster::{Cluster, Store, free_port};
 use database::Database;
@@ -20,22 +23,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-
-/// The program under test; none where it is not named.
-fn program() -> Option<PathBuf> {
-    let program = std::env::var_os("SKERRY_KUBERNETES").map(PathBuf::from);
-    if program.is_none() {
-        // Not by println!, which is kept from who counts.
-        let _ = writeln!(
-            std::io::stderr(),
-            "elsewhere: SKERRY_KUBERNETES names no program; the tier control-plane"
-        ); // nobody reads
-    }
-    program
-}
+use wait::program;
 
 #[allow(clippy::print_stdout, reason = "the suite counts these lines")]
 fn skipped(why: &str) {

@@ -9,6 +9,9 @@
 #[allow(dead_code, reason = "each test uses its part")]
 #[path = "real/cluster.rs"]
 mod cluster;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "real/wait.rs"]
+mod wait;
 
 use cluster::{Cluster, Store};
 use k8s_openapi::api::core::v1::Node;
@@ -22,13 +25,12 @@ use skerry_agent::places::Places;
 use skerry_distribution::kubernetes::datastore::{self, Start, peer_url};
 use skerry_distribution::kubernetes::member::{self, Ask, Member, Next};
 use skerry_distribution::kubernetes::settings;
-use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use wait::{program, until};
 
-const PATIENCE: Duration = Duration::from_secs(120);
 const NAMES: [&str; 3] = ["s1", "s2", "s3"];
 
 /// One server's etcd.
@@ -148,18 +150,6 @@ impl Server {
     }
 }
 
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            eprintln!("{what}: after {:.1} s", begun.elapsed().as_secs_f32());
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what}: not in time");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
 fn voting(members: &[Member]) -> Vec<&str> {
     let mut names: Vec<&str> = members.iter().filter(|m| !m.learner).map(|m| m.name.as_str()).collect();
     names.sort_unstable();
@@ -168,14 +158,7 @@ fn voting(members: &[Member]) -> Vec<&str> {
 
 #[tokio::test]
 async fn three_servers_hold_the_objects() {
-    let Some(program) = std::env::var_os("SKERRY_KUBERNETES").map(PathBuf::from) else {
-        // Not by println!, which is kept from who counts.
-        let _ = writeln!(
-            std::io::stderr(),
-            "elsewhere: SKERRY_KUBERNETES names no program; the tier control-plane"
-        ); // nobody reads
-        return;
-    };
+    let Some(program) = program() else { return };
     let dir = std::env::temp_dir().join(format!("skerry-members-{}", std::process::id()));
     let mut cluster = Cluster::prepare(&program, &dir, Store::Members);
     let [mut one, mut two, mut three] = [0, 1, 2].map(|at| Server::new(at, &dir));

@@ -8,6 +8,9 @@
 #[allow(dead_code, reason = "each test uses its part")]
 #[path = "real/cluster.rs"]
 mod cluster;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "real/wait.rs"]
+mod wait;
 
 use cluster::{Cluster, SECRET, free_port};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
@@ -21,15 +24,12 @@ use skerry_agent::places::Places;
 use skerry_agent::{files, join, kubeconfig, run, token, x509};
 use skerry_control::request::Request;
 use skerry_sys::notify::Notify;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// The control plane shares the machine with whatever else is tested.
-const PATIENCE: Duration = Duration::from_secs(240);
+use wait::{PATIENCE, program, until};
 
 /// A machine's files, and the ear of its PID 1.
 struct Machine {
@@ -141,18 +141,6 @@ impl Machine {
     }
 }
 
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            eprintln!("{what}: after {:.1} s", begun.elapsed().as_secs_f32());
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what}: not in time");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 fn node(name: &str) -> Node {
     serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap()
 }
@@ -177,17 +165,7 @@ fn issue(ca: &str, ca_key: &str, identity: &Identity, name: &str, (from, to): (i
 #[allow(clippy::too_many_lines, reason = "one story, told in order")]
 #[tokio::test]
 async fn a_cluster_is_joined() {
-    let Some(program) = std::env::var_os("SKERRY_KUBERNETES").map(PathBuf::from) else {
-        // Not by println!, which is kept from who counts.
-        let _ = writeln!(
-            std::io::stderr(),
-            "elsewhere: SKERRY_KUBERNETES names no program; the tier control-plane"
-        ); // nobody reads
-        return;
-    };
-    if std::env::var_os("AGENT_LOG").is_some() {
-        skerry_sys::log::begin("AGENT_DEBUG", &["skerry_agent"]);
-    }
+    let Some(program) = program() else { return };
     let dir = std::env::temp_dir().join(format!("skerry-agent-{}", std::process::id()));
     let mut cluster = Cluster::start(&program, &dir).await;
     let url = cluster.url();
@@ -236,7 +214,10 @@ async fn a_cluster_is_joined() {
     let kept: Servers = files::read(&w1.places.servers()).unwrap();
     assert_eq!(kept.given, [format!("{}:{}", cluster.address, cluster.port)]);
     assert_eq!(kept.servers, kept.given);
-    assert_eq!(files::read::<files::Cluster>(&w1.places.cluster()).unwrap().dns, "10.43.0.10");
+    assert_eq!(
+        files::read::<files::Cluster>(&w1.places.cluster()).unwrap().dns,
+        std::net::Ipv4Addr::new(10, 43, 0, 10)
+    );
     assert!(secrets.get_opt(record).await.unwrap().is_some(), "its key is recorded");
 
     // Later boots ask nobody.

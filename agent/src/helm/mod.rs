@@ -16,6 +16,7 @@ pub mod plan;
 pub mod release;
 
 use crate::client;
+use crate::heard::Heard;
 use crate::places::Places;
 use anyhow::{Context, Result};
 use chart::{Chart, Known, Name};
@@ -117,23 +118,19 @@ async fn serve(client: Client, places: &Places, node: &str, heard: &mut bool) ->
         failures: BTreeMap::new(),
         known: BTreeMap::new(),
     };
-    let mut whole = Vec::new();
+    let mut lists = Heard::of(2);
     let mut next = Instant::now() + LOOK;
     loop {
         tokio::select! {
             event = events.next() => {
                 let Some(event) = event else { return Ok(()) };
                 let (kind, event) = event.context("asking the API server")?;
-                match event {
-                    Event::Init => whole.retain(|k| *k != kind),
-                    Event::InitDone => whole.push(kind),
-                    _ => {}
-                }
+                lists.hear(kind, &event);
                 all.take(kind, event);
             }
-            () = sleep_until(next), if whole.len() == 2 => {}
+            () = sleep_until(next), if lists.is_whole() => {}
         }
-        if whole.len() == 2 {
+        if lists.is_whole() {
             *heard = true;
             next = all.work().await?;
         }

@@ -85,7 +85,7 @@ mod tests {
                 pods6: None,
                 services: String::new(),
                 services6: None,
-                dns: String::new(),
+                dns: [10, 43, 0, 10].into(),
                 domain: String::new(),
                 backend: Backend::Vxlan,
                 kubernetes: String::new(),

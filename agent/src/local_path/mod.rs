@@ -16,6 +16,7 @@ pub mod plan;
 pub mod read;
 
 use crate::client;
+use crate::heard::Heard;
 use crate::places::Places;
 use anyhow::{Context, Result};
 use futures_util::stream::{SelectAll, select_all};
@@ -112,17 +113,12 @@ async fn serve(client: Client, node: &str, folder: &str, heard: &mut bool) -> Re
         told: BTreeMap::new(),
     };
     let mut cluster = Cluster::default();
-    let mut whole = Vec::new();
+    let mut lists = Heard::of(KINDS.len());
     while let Some(event) = events.next().await {
         let (kind, event) = event.context("asking the API server")?;
-        match event {
-            Event::Init => whole.retain(|k| *k != kind),
-            Event::InitDone => whole.push(kind),
-            _ => {}
-        }
+        lists.hear(kind, &event);
         take(&mut cluster, kind, event);
-        // Before all of it was heard, what is missing would look as if it were gone.
-        if !KINDS.iter().all(|(k, ..)| whole.contains(k)) {
+        if !lists.is_whole() {
             continue;
         }
         *heard = true;

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod read;
 
 use crate::client;
+use crate::heard::Heard;
 use crate::places::Places;
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt};
@@ -84,17 +85,12 @@ async fn serve(client: Client, node: &str, heard: &mut bool) -> Result<()> {
         told: BTreeMap::new(),
     };
     let mut cluster = Cluster::default();
-    let mut whole = Vec::new();
+    let mut lists = Heard::of(3);
     while let Some(event) = events.next().await {
         let (kind, event) = event.context("asking the API server")?;
-        match event {
-            Event::Init => whole.retain(|k| *k != kind),
-            Event::InitDone => whole.push(kind),
-            _ => {}
-        }
+        lists.hear(kind, &event);
         take(&mut cluster, kind, event);
-        // Before all of it was heard, what is missing would look as if it were gone.
-        if ![Kind::Node, Kind::Service, Kind::Slice].iter().all(|k| whole.contains(k)) {
+        if !lists.is_whole() {
             continue;
         }
         *heard = true;
