@@ -15,26 +15,8 @@ use std::process::ExitCode;
 /// unless the configuration says otherwise. They hold all of its secrets.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Save a snapshot now, while the cluster runs
-    Save {
-        /// What it is called; the node's name and the time are added
-        #[arg(long)]
-        name: Option<String>,
-    },
-    /// Show all snapshots, oldest first
-    #[command(visible_alias = "ls")]
-    List {
-        /// One JSON document instead of text
-        #[arg(long)]
-        json: bool,
-    },
-    /// Delete snapshots
-    #[command(visible_alias = "rm")]
-    Delete {
-        /// Their names, as in the list
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
+    #[command(flatten)]
+    Snapshot(Snapshot),
     /// Put a snapshot back, and restart
     ///
     /// The file is read to its end before anything is ordered. What is there
@@ -93,20 +75,20 @@ pub enum Etcd {
 /// What is to be done with snapshots
 #[derive(Debug, Subcommand)]
 pub enum Snapshot {
-    /// Save one now
+    /// Save a snapshot now, while the cluster runs
     Save {
         /// What it is called; the node's name and the time are added
         #[arg(long)]
         name: Option<String>,
     },
-    /// Show all
+    /// Show all snapshots, oldest first
     #[command(visible_alias = "ls")]
     List {
         /// One JSON document instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Delete some
+    /// Delete snapshots
     #[command(visible_alias = "rm")]
     Delete {
         /// Their names, as in the list
@@ -119,11 +101,7 @@ impl From<Etcd> for Command {
     fn from(words: Etcd) -> Self {
         match words {
             Etcd::Restore { file, how } => Self::Restore { file, how },
-            Etcd::Snapshot { command } => match command.unwrap_or(Snapshot::Save { name: None }) {
-                Snapshot::Save { name } => Self::Save { name },
-                Snapshot::List { json } => Self::List { json },
-                Snapshot::Delete { names } => Self::Delete { names },
-            },
+            Etcd::Snapshot { command } => Self::Snapshot(command.unwrap_or(Snapshot::Save { name: None })),
         }
     }
 }
@@ -132,9 +110,9 @@ impl From<Etcd> for Command {
 fn words(command: Command) -> Result<(Vec<String>, Option<How>)> {
     let one = |word: &str| vec![word.to_owned()];
     Ok(match command {
-        Command::Save { name } => (one("save").into_iter().chain(name).collect(), None),
-        Command::List { json } => (one("list").into_iter().chain(json.then(|| "--json".to_owned())).collect(), None),
-        Command::Delete { names } => (one("delete").into_iter().chain(names).collect(), None),
+        Command::Snapshot(Snapshot::Save { name }) => (one("save").into_iter().chain(name).collect(), None),
+        Command::Snapshot(Snapshot::List { json }) => (one("list").into_iter().chain(json.then(|| "--json".to_owned())).collect(), None),
+        Command::Snapshot(Snapshot::Delete { names }) => (one("delete").into_iter().chain(names).collect(), None),
         Command::Restore { file, how } => {
             // The helper runs elsewhere.
             let file = std::path::absolute(&file).with_context(|| format!("finding {}", file.display()))?;
@@ -206,13 +184,13 @@ mod tests {
     #[test]
     fn the_helpers_words() {
         let said = |command| words(command).unwrap().0;
-        assert_eq!(said(Command::Save { name: None }), ["save"]);
-        assert_eq!(said(Command::Save { name: Some("x".into()) }), ["save", "x"]);
-        assert_eq!(said(Command::List { json: true }), ["list", "--json"]);
+        assert_eq!(said(Command::Snapshot(Snapshot::Save { name: None })), ["save"]);
+        assert_eq!(said(Command::Snapshot(Snapshot::Save { name: Some("x".into()) })), ["save", "x"]);
+        assert_eq!(said(Command::Snapshot(Snapshot::List { json: true })), ["list", "--json"]);
         assert_eq!(
-            said(Command::Delete {
+            said(Command::Snapshot(Snapshot::Delete {
                 names: vec!["a".into(), "b".into()]
-            }),
+            })),
             ["delete", "a", "b"]
         );
         let file = "/media/stick/a.db".into();
