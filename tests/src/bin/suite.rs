@@ -175,8 +175,21 @@ impl Runner {
     }
 
     fn tier(&self, tier: &Tier) -> Tally {
+        if tier.counts == Counts::Tests {
+            self.tools();
+        }
         self.say(tier.name, tier.what);
         self.cargo(tier, release::cargo())
+    }
+
+    /// Programs of other people's that the rooms' own tests judge by, too: from nothing, a test would be skipped for want of them.
+    fn tools(&self) {
+        self.say("tools", "what tests judge by: veritysetup, QEMU, makers of file systems");
+        match step::run("tools", &mut tiers::images(&["tools"]), |line| self.say("", line)) {
+            Ok(made) if made.well => {}
+            Ok(made) => self.say("tools", &format!("not made:\n{}", made.last_lines(20))),
+            Err(why) => self.say("tools", &format!("not made: {why:#}")),
+        }
     }
 
     /// What its tests leave among the temporary files goes with them.

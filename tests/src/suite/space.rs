@@ -40,7 +40,7 @@ pub fn warning(free: u64) -> Option<String> {
 }
 
 /// What a whole run takes at most, from nothing: caches, compilers' files, machines' disks.
-const NEEDED: u64 = 30 << 30;
+const NEEDED: u64 = 20 << 30;
 
 /// The space left on the file system that holds the build products; none where they are not there yet.
 pub fn free() -> Option<u64> {

@@ -33,7 +33,7 @@ pub struct Tier {
     pub cargo: &'static [&'static str],
 }
 
-const IMAGES: [&str; 8] = ["run", "--quiet", "--profile", "tool", "-p", "skerry-images", "--bin", "images"];
+const IMAGES: [&str; 7] = ["run", "--profile", "tool", "-p", "skerry-images", "--bin", "images"];
 
 /// The tiers before the machines, cheapest first. [`nextest`] takes the place of `test` where it is installed.
 pub const TIERS: &[Tier] = &[
