@@ -116,7 +116,7 @@ pub fn images(arguments: &[&str]) -> Command {
 /// The tests that run a real control plane on this computer, by the release's own program.
 pub const CONTROL_PLANE: Tier = Tier {
     name: "control-plane",
-    what: "joins and datastores under a real API server, natively",
+    what: "joins, datastores and add-ons under a real API server, natively",
     counts: Counts::Tests,
     needs: None,
     cargo: &[
@@ -129,6 +129,8 @@ pub const CONTROL_PLANE: Tier = Tier {
         "datastores",
         "--test",
         "members",
+        "--test",
+        "add_ons",
         "--no-fail-fast",
         "--",
         "--nocapture",
