@@ -14,7 +14,7 @@
 //! * [`bench`]: the figures of `make bench`.
 //!
 //! Invariants: nothing sleeps where it can wait for an event; every machine has a time limit and dies with whoever started it; what a
-//! failed test saw stays in `target/machine/NAME/`, disks and all; of one that passed the disks go.
+//! failed test saw stays in `target/machine/TEST/MACHINE/`, disks and all; of one that passed the disks go.
 
 pub mod bench;
 pub mod cases;
