@@ -227,6 +227,7 @@ pub fn settings(config: &Config, facts: &Facts) -> (Settings, Vec<Problem>) {
     if reader.no_storage {
         reader.settings.local_storage = None;
     }
+    reader.families();
     reader.token_strength();
     reader.proxies();
     let (grace, more) = farewell::take(&mut settings.args);
@@ -249,6 +250,16 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn ignored(&mut self, key: &str, what: String, hint: &str) {
         self.problems.push(Problem::ignored(key, what, hint));
+    }
+
+    /// A server that makes a cluster knows its families; another node hears of them when it joins.
+    fn families(&mut self) {
+        let s = &self.settings;
+        if let (Some(six), None, Role::First) = (s.node_ip6, s.pods6, &s.role) {
+            let what = format!("--node-ip: {six} has no effect, because --cluster-cidr has no network of IPv6");
+            let hint = "add one on a new cluster, --cluster-cidr=10.42.0.0/16,fd42::/56, or leave the address out";
+            self.ignored(ARGS, what, hint);
+        }
     }
 
     fn environment(&mut self, environment: &BTreeMap<String, String>) {

@@ -134,6 +134,20 @@ fn what_is_wrong_is_named_and_only_that_is_lost() {
 }
 
 #[test]
+fn an_ipv6_address_needs_a_cluster_of_both() {
+    let (_, problems) = args("server --node-ip 10.0.0.9,fd00::9");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].what.contains("fd00::9 has no effect"), "{problems:?}");
+    assert_eq!(
+        args("server --node-ip 10.0.0.9,fd00::9 --cluster-cidr 10.42.0.0/16,fd42::/56").1,
+        []
+    );
+    // Its cluster may have both: it hears of that when it joins.
+    let (_, problems) = args("server --server https://10.0.0.1:6443 --token abcdef0123456789 --node-ip 10.0.0.9,fd00::9");
+    assert!(problems.iter().all(|p| !p.what.contains("fd00::9")), "{problems:?}");
+}
+
+#[test]
 fn roles() {
     let url = |u: &str| Some(u.to_owned());
     let words = |t: &str| t.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
